@@ -1,0 +1,1 @@
+"""The package that the book, its exercises and its grader share."""

@@ -1,0 +1,60 @@
+"""Make the environment `.venv` from nothing: `python3 src/insidegpt/bootstrap.py` in the repository.
+
+Runs before anything is installed, so it uses the standard library alone, and it is written so that an
+older Python can still read it and say what is wrong.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+NEEDED = (3, 11)
+NEEDED_GB = 4  # an environment with the CPU build of PyTorch takes 2.2 GB, and pip unpacks beside it
+
+
+def problem(version, free_bytes):
+    """The sentence that says why no environment can be made here, or None.
+
+    version: the first two numbers of the Python that runs; free_bytes: space left on the repository's disk.
+    """
+    if version[:2] != NEEDED:
+        return (
+            f"This is Python {version[0]}.{version[1]}, and the pinned environment needs Python 3.11: "
+            "install that, then run `make book PYTHON=python3.11`."
+        )
+    if free_bytes < NEEDED_GB * 10**9:
+        return (
+            f"Only {free_bytes / 1e9:.1f} GB are free on this disk, and the environment needs {NEEDED_GB} GB: "
+            "make room, then run it again."
+        )
+    return None
+
+
+def main():
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    said = problem(sys.version_info, shutil.disk_usage(root).free)
+    if said:
+        sys.exit(said)
+    try:
+        import ensurepip  # noqa: F401
+        import venv  # noqa: F401
+    except ImportError:
+        sys.exit("This Python has no venv module: install it (Debian and Ubuntu: python3.11-venv), then run it again.")
+    folder = os.path.join(root, ".venv")
+    python = os.path.join(folder, "bin", "python")
+    pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    for step in (
+        [sys.executable, "-m", "venv", folder],
+        [*pip, "install", "--requirement", os.path.join(root, "requirements.txt")],
+        [*pip, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", root],
+    ):
+        if subprocess.call(step) != 0:
+            sys.exit(
+                "Setting up .venv stopped at `{}` (the reason stands above): mend that and run the same command "
+                "again, it goes on from what is already there.".format(" ".join(step[1:]))
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,220 @@
+"""The kit that hidden reference tests are written with.
+
+A `Check` belongs to one exercise and holds named properties. Called with a learner's answer it tries every
+property on every device and dtype that is there, says in both languages which held, and returns the points:
+
+    self_attention = Check("self_attention")
+
+    @self_attention.property("the scores are divided by √d_k", "分数除以 √d_k")
+    def scaled(answer, case):
+        x = case.randn(5, 4)
+        case.expect_close(answer(x), reference(x))
+
+A property holds when its function returns, and fails when it raises; `expect` and `Case.expect_close` raise a
+sentence for the learner. Nothing here raises for a wrong answer and nothing is written to stderr, because
+nbgrader gives no points to a cell that does either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+MIME = "application/vnd.insidegpt.report+json"
+"""The output type under which a notebook keeps a report for programs to read."""
+
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+"""How far a result may lie from the reference computed in float64, relative to max(1, |reference|)."""
+
+Text = tuple[str, str]
+"""The same sentence in English and in Chinese."""
+
+
+class PropertyFailed(Exception):
+    """A property does not hold; the arguments say why, in English and in Chinese."""
+
+
+def expect(condition: bool, en: str, zh: str) -> None:
+    """Fail the property with a sentence in both languages unless the condition is true."""
+    if not condition:
+        raise PropertyFailed(en, zh)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one property showed: its bilingual name, whether it held, and if not, why (else '')."""
+
+    name: str
+    passed: bool
+    message: str
+
+
+class Case:
+    """One device and dtype to try a property on, with random numbers that are the same on all of them."""
+
+    def __init__(self, device: torch.device, dtype: torch.dtype):
+        self.device, self.dtype = device, dtype
+        self._generator = torch.Generator().manual_seed(20)
+
+    def __str__(self) -> str:
+        return f"{self.device.type} {str(self.dtype).removeprefix('torch.')}"
+
+    def randn(self, *shape: int) -> Tensor:
+        """Standard normal numbers of this shape, on the case's device and in its dtype."""
+        return self.tensor(torch.randn(*shape, dtype=torch.float64, generator=self._generator))
+
+    def tensor(self, values) -> Tensor:
+        """These values on the case's device and in its dtype."""
+        return torch.as_tensor(values, dtype=torch.float64).to(self.device, self.dtype)
+
+    def expect_close(self, got, expected: Tensor, mistakes: Mapping[Text, Tensor] | None = None) -> None:
+        """Fail unless `got` is a tensor with the shape and, within `TOLERANCE`, the values of `expected`.
+
+        mistakes: what known mistakes would give, by the sentence that names each in English and Chinese;
+        the sentence of the first one that `got` equals becomes the message.
+        """
+        expect(
+            isinstance(got, Tensor),
+            f"expected a tensor, got {type(got).__name__}",
+            f"应返回张量，得到的是 {type(got).__name__}",
+        )
+        named = [sentence for sentence, value in (mistakes or {}).items() if self._close(got, value)]
+        if self._close(got, expected):
+            return
+        if named:
+            raise PropertyFailed(*named[0])
+        expect(
+            got.shape == expected.shape,
+            f"expected shape {tuple(expected.shape)}, got {tuple(got.shape)}",
+            f"形状应为 {tuple(expected.shape)}，得到的是 {tuple(got.shape)}",
+        )
+        expect(bool(torch.isfinite(got).all()), "there is a NaN or an infinity in the result", "结果中有 NaN 或无穷大")
+        off = (got.detach().double().cpu() - expected.detach().double().cpu()).abs().max().item()
+        raise PropertyFailed(f"off by up to {off:.2g}", f"最大误差 {off:.2g}")
+
+    def _close(self, got: Tensor, expected: Tensor) -> bool:
+        if got.shape != expected.shape:
+            return False
+        got, expected = got.detach().double().cpu(), expected.detach().double().cpu()
+        return bool(((got - expected).abs() <= TOLERANCE[self.dtype] * expected.abs().clamp(min=1)).all())
+
+
+@dataclass(frozen=True)
+class _Property:
+    name: Text
+    test: Callable[[object, Case], None]
+    dtypes: tuple[torch.dtype, ...]
+
+
+def devices() -> list[torch.device]:
+    """The devices to try: the CPU, and a GPU where there is one."""
+    return [torch.device("cpu")] + ([torch.device("cuda")] if torch.cuda.is_available() else [])
+
+
+class Check:
+    """The hidden reference test of one exercise: `check(answer, points)` returns the points earned."""
+
+    def __init__(self, exercise: str):
+        self.exercise = exercise
+        self._properties: list[_Property] = []
+
+    def property(self, en: str, zh: str, dtypes: Iterable[torch.dtype] = FLOATS):
+        """Decorate `test(answer, case)`; it is tried in each of these dtypes, on each device."""
+
+        def add(test: Callable[[object, Case], None]):
+            self._properties.append(_Property((en, zh), test, tuple(dtypes)))
+            return test
+
+        return add
+
+    def keeps_dtype_device_and_inputs(self, arguments: Callable[[Case], tuple[Tensor, ...]], dtypes=FLOATS) -> None:
+        """Add the two properties that every function of tensors here has, tried on `arguments(case)`."""
+
+        @self.property("keeps dtype and device", "保持 dtype 与设备", dtypes)
+        def kept(answer, case):
+            out = answer(*arguments(case))
+            expect(
+                isinstance(out, Tensor) and (out.dtype, out.device.type) == (case.dtype, case.device.type),
+                f"{case} went in, {_describe(out)} came out",
+                f"输入是 {case}，输出却是 {_describe(out)}",
+            )
+
+        @self.property("leaves its inputs untouched", "不改动输入", dtypes)
+        def untouched(answer, case):
+            given = arguments(case)
+            before = [a.detach().clone() for a in given]
+            answer(*given)
+            for number, (now, then) in enumerate(zip(given, before, strict=True), start=1):
+                expect(
+                    torch.equal(now, then),
+                    f"argument {number} was changed in place",
+                    f"第 {number} 个参数被原地修改了",
+                )
+
+    def run(self, answer: object) -> list[Result]:
+        """Try every property on the answer; the first device and dtype where one fails gives its message."""
+        return [_try(p, answer) for p in self._properties]
+
+    def __call__(self, answer: object, points: float) -> float:
+        """Report every property and return the points earned: their share of `points`, to two digits."""
+        results = self.run(answer)
+        _publish(self.exercise, results)
+        return round(points * sum(r.passed for r in results) / len(results), 2)
+
+
+def _try(prop: _Property, answer: object) -> Result:
+    name = " · ".join(prop.name)
+    for device in devices():
+        for dtype in prop.dtypes:
+            case = Case(device, dtype)
+            try:
+                with _quiet(), torch.random.fork_rng():
+                    torch.manual_seed(0)
+                    prop.test(answer, case)
+            except PropertyFailed as failed:
+                return Result(name, False, f"{failed.args[0]} · {failed.args[1]} ({case})")
+            except NotImplementedError:
+                return Result(name, False, "not written yet · 尚未作答")
+            except (Exception, SystemExit) as error:  # an answer may raise anything; Ctrl-C still stops the check
+                said = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
+                return Result(name, False, f"it raised {said} · 代码抛出异常 {said} ({case})")
+    return Result(name, True, "")
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keep what an answer prints or warns out of the graded cell's output."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"{value.device.type} {str(value.dtype).removeprefix('torch.')}"
+    return type(value).__name__
+
+
+def _publish(exercise: str, results: list[Result]) -> None:
+    """One line a property; in a notebook also as data, so that a program need not read the lines."""
+    text = "\n".join(f"{'✓' if r.passed else '✗'} {r.name}" + (f": {r.message}" if r.message else "") for r in results)
+    if "IPython" in sys.modules and sys.modules["IPython"].get_ipython() is not None:
+        from IPython.display import display
+
+        report = {"exercise": exercise, "properties": [asdict(r) for r in results]}
+        display({"text/plain": text, MIME: report}, raw=True)
+    else:
+        print(text)
