@@ -1,14 +1,33 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
+READER := $(if $(findstring zh,$(LANG)),--LabApp.locale=zh_CN)
 export PYTHONPATH := tests
 
-.PHONY: book serve lab exercises outputs grade test lint
+.PHONY: book serve lab test exercises outputs stamp
 
 book: .venv/ready
 	@$(BIN)/insidegpt site
 
 serve: book
 	@$(BIN)/insidegpt serve
+
+lab: .venv/ready
+	$(BIN)/jupyter lab
+
+test: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest tests
+	$(BIN)/pytest --nbval --nbval-current-env book
+
+exercises: .venv/ready
+	$(BIN)/python -m insidegpt.grading.release
+
+outputs: .venv/ready
+	$(BIN)/python -m insidegpt.site.outputs book/*.ipynb
+
+stamp: .venv/ready
+	$(BIN)/python -m insidegpt.site.pairs --stamp book/*.ipynb solutions/*/*.ipynb
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) src/insidegpt/bootstrap.py && touch $@

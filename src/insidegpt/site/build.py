@@ -1,0 +1,76 @@
+"""Build every edition into `_build/site`, and only what has changed since."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from insidegpt.site.editions import EDITIONS, Edition
+
+SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "book", "exercises", "src/insidegpt/site")
+"""What the site is made from, relative to the repository."""
+
+
+def main(root: Path) -> None:
+    """Build the editions that are out of date and say where to look.
+
+    Raises SystemExit with a sentence where Jupyter Book stops; its own words stand above.
+    """
+    site = root / "_build" / "site"
+    now = fingerprint(root)
+    for edition in EDITIONS.values():
+        stamp = root / "_build" / "editions" / edition.name / "built-from"
+        if stamp.is_file() and stamp.read_text() == now and (site / edition.name).is_dir():
+            continue
+        print(f"Building {edition.name} …", flush=True)
+        stamp.unlink(missing_ok=True)
+        _build_edition(root, edition, site / edition.name)
+        stamp.write_text(now)
+    shutil.copyfile(Path(__file__).with_name("landing.html"), site / "index.html")
+    print(f"The book lies in {os.path.relpath(site)}: open {os.path.relpath(site / 'index.html')} in a browser.")
+
+
+def fingerprint(root: Path) -> str:
+    """A hash over the names and contents of everything that the site is made from."""
+    digest = hashlib.sha256()
+    for source in SOURCES:
+        path = root / source
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+        for file in files:
+            if file.suffix != ".mo" and not {"__pycache__", ".ipynb_checkpoints"} & set(file.parts):
+                digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _build_edition(root: Path, edition: Edition, target: Path) -> None:
+    out = root / "_build" / "editions" / edition.name
+    out.mkdir(parents=True, exist_ok=True)
+    config = out / "_config.yml"
+    config.write_text(yaml.safe_dump(edition_config(root, edition), allow_unicode=True), "utf8")
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    where = [root, "--config", config, "--path-output", out]
+    built = subprocess.run([jupyter_book, "build", *where, "--quiet", "-W", "--keep-going"])
+    if built.returncode != 0:
+        raise SystemExit(
+            f"The {edition.name} edition was not built: mend what Jupyter Book names above, then run again."
+        )
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(out / "_build" / "html", target, ignore=shutil.ignore_patterns(".buildinfo", "fontawesome.js*"))
+
+
+def edition_config(root: Path, edition: Edition) -> dict:
+    """The repository's `_config.yml` with what differs in this edition (Sphinx wants it before it starts)."""
+    config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
+    config["title"] = edition.title
+    sphinx = config["sphinx"]["config"]
+    sphinx |= {"language": edition.locale, "edition": edition.name, "edition_switcher": True}
+    sphinx["locale_dirs"] = [str(Path(__file__).with_name("locale"))]
+    sphinx["html_search_language"] = "en" if edition.locale == "en" else "zh"
+    sphinx["html_theme_options"]["search_bar_text"] = edition.search_bar
+    return config

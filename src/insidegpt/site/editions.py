@@ -1,0 +1,160 @@
+"""Reading editions of a bilingual notebook: pure functions from notebook to notebook.
+
+A markdown cell tagged `lang-en` is followed by its counterpart tagged `lang-zh`; a cell without either tag
+(code, labelled equations) stands in every edition.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+LANG_ATTRIBUTE = {"en": "en", "zh": "zh-CN"}
+"""The value of HTML's `lang` for each language tag."""
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One reading edition of the site.
+
+    name: its folder; label: what the switcher shows; languages: tags whose cells it holds, first one leading;
+    locale: Sphinx's name of the language of its labels; lang: value of `<html lang>`.
+    """
+
+    name: str
+    label: str
+    title: str
+    languages: tuple[str, ...]
+    locale: str
+    lang: str
+    search_bar: str
+
+
+EDITIONS = {
+    e.name: e
+    for e in (
+        Edition("en", "EN", "Inside GPT-2", ("en",), "en", "en", "Search this book"),
+        Edition("zh", "中文", "走进 GPT-2", ("zh",), "zh_CN", "zh-CN", "搜索本书"),
+        # en_GB: Sphinx takes no catalogue for plain "en", and this edition's labels are in both languages.
+        Edition("en-zh", "双语", "Inside GPT-2 · 走进 GPT-2", ("en", "zh"), "en_GB", "en", "Search · 搜索"),
+    )
+}
+
+_HEADING = re.compile(r"\A(?P<label>(?:\([\w:-]+\)=\s*\n)?)(?P<marks>#{1,6}) +(?P<title>.+?)\s*(?:\n|\Z)")
+_ROLE = re.compile(r"\{(?P<role>ref|doc|numref)\}`(?P<target>[^`<>]+)`")
+_LABEL_OR_NAME = re.compile(r"^\([\w:-]+\)=\s*\n|^:(?:name|label): .*\n", re.M)
+
+_CHINESE_BOXES = {
+    "note": "备注",
+    "tip": "提示",
+    "hint": "提示",
+    "warning": "警告",
+    "important": "重要",
+    "seealso": "另请参阅",
+}
+"""Directives whose title Sphinx writes in the edition's one language."""
+_BOX = re.compile(r"^(?P<fence>`{3,}|:{3,})\{(?P<name>" + "|".join(_CHINESE_BOXES) + r")\} *$", re.M)
+
+Titles = dict[str, dict[str, str]]
+"""Title by language, by label: what a reference without words of its own reads as."""
+
+
+def language(cell: dict) -> str | None:
+    """The language that a cell is tagged with, or None for a shared cell."""
+    tags = cell["metadata"].get("tags", [])
+    return next((lang for lang in LANG_ATTRIBUTE if f"lang-{lang}" in tags), None)
+
+
+def source(cell: dict) -> str:
+    """A cell's text, whether the file holds it as one string or as lines."""
+    return "".join(cell["source"])
+
+
+def titles(notebook: dict, docname: str) -> Titles:
+    """The titles of a notebook's headings by label; the page's own also under `/docname`."""
+    found: Titles = {}
+    for cell in notebook["cells"]:
+        heading, lang = _HEADING.match(source(cell)), language(cell)
+        if heading is None or lang is None:
+            continue
+        label = heading["label"].strip()[1:-2]
+        found.setdefault(label, {})[lang] = heading["title"]
+        if heading["marks"] == "#":
+            found.setdefault(f"/{docname}", {})[lang] = heading["title"]
+    return found
+
+
+def select(notebook: dict, edition: Edition, titles: Titles | None = None) -> dict:
+    """A copy of the notebook for one edition.
+
+    Cells of the other language are tagged `remove-cell` rather than deleted, so that cell numbers in build
+    warnings stay those of the file. In an edition of two languages a pair becomes one block of two halves.
+    titles: what references read as there, each half in its own language.
+    """
+    notebook = copy.deepcopy(notebook)
+    cells = notebook["cells"]
+    for index, cell in enumerate(cells):
+        _choose_caption(cell, edition.languages)
+        lang = language(cell)
+        if lang is None:
+            continue
+        if lang not in edition.languages:
+            cell["metadata"]["tags"].append("remove-cell")
+        elif len(edition.languages) == 2 and lang == edition.languages[0]:
+            _join_pair(cell, cells[index + 1], titles or {})
+    return notebook
+
+
+def in_one_language(notebook: dict, lang: str) -> dict:
+    """A copy of the notebook without the cells of other languages: what a reader of one edition downloads."""
+    notebook = copy.deepcopy(notebook)
+    notebook["cells"] = [c for c in notebook["cells"] if language(c) in (None, lang)]
+    return notebook
+
+
+def _choose_caption(cell: dict, languages: Iterable[str]) -> None:
+    texts = cell["metadata"].get("i18n", {})
+    options = cell["metadata"].get("mystnb", {})
+    if "caption" in texts:
+        options["figure"]["caption"] = "\n\n".join(texts["caption"][lang] for lang in languages)
+    if "alt" in texts:
+        options.setdefault("image", {})["alt"] = " ".join(texts["alt"][lang] for lang in languages)
+
+
+def _join_pair(first: dict, second: dict, titles: Titles) -> None:
+    """Write the pair's common heading and both bodies, each in a div of its language, into the two cells."""
+    heads = [_HEADING.match(source(cell)) for cell in (first, second)]
+    bodies = [source(cell)[head.end() if head else 0 :] for cell, head in zip((first, second), heads, strict=True)]
+    head = ""
+    if all(heads):
+        head = f"{heads[0]['label']}{heads[0]['marks']} {heads[0]['title']} {heads[1]['title']}\n\n"
+    if not any(body.strip() for body in bodies):
+        first["source"], second["source"] = head, ""
+        return
+    one, two = language(first), language(second)
+    first["source"] = head + '<div class="pair">\n\n' + _half(one, _with_titles(bodies[0], one, titles))
+    chinese = _BOX.sub(_titled_box, _LABEL_OR_NAME.sub("", bodies[1]))
+    second["source"] = _half(two, _with_titles(chinese, two, titles)) + "\n\n</div>"
+
+
+def _half(lang: str, body: str) -> str:
+    return f'<div class="half-{lang}" lang="{LANG_ATTRIBUTE[lang]}">\n\n{body.strip()}\n\n</div>'
+
+
+def _titled_box(match: re.Match) -> str:
+    return f"{match['fence']}{{admonition}} {_CHINESE_BOXES[match['name']]}\n:class: {match['name']}"
+
+
+def _with_titles(text: str, lang: str, titles: Titles) -> str:
+    """Give references without words of their own the words of this language."""
+
+    def words(match: re.Match) -> str:
+        role, target = match["role"], match["target"]
+        if role == "numref":
+            return f"{{numref}}`图 {{number}} <{target}>`" if lang == "zh" else match[0]
+        title = titles.get(target, {}).get(lang)
+        return f"{{{role}}}`{title} <{target}>`" if title else match[0]
+
+    return _ROLE.sub(words, text)

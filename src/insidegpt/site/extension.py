@@ -1,0 +1,115 @@
+"""The Sphinx extension that builds one edition: cells, labels, anchors, switcher and downloads."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.errors import ConfigError
+from sphinx.util.i18n import CatalogInfo
+
+from insidegpt.site.editions import EDITIONS, Titles, in_one_language, select, titles
+
+_HERE = Path(__file__).parent
+_FULL_WIDTH = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef“”‘’…—"
+_BREAK_IN_CHINESE = re.compile(f"[{_FULL_WIDTH}]\n[{_FULL_WIDTH}]")
+
+
+def _edition(app):
+    name = app.config.edition
+    if name not in EDITIONS:
+        raise ConfigError(f"edition is {name!r}: it must be one of {', '.join(EDITIONS)}")
+    return EDITIONS[name]
+
+
+def _configure(app, config):
+    """The settings that follow from the edition, and part captions such as `Chapters / 章节` in its language."""
+    edition = _edition(app)
+    config.html_static_path.append(str(_HERE / "static"))
+    config.templates_path.insert(0, str(_HERE / "templates"))
+    config.html_favicon = str(_HERE / "static" / "favicon.svg")
+    if len(edition.languages) > 1:
+        return
+    which = list(EDITIONS).index(edition.name)
+    for page in config.external_site_map.values():
+        for tree in page.subtrees:
+            if tree.caption and " / " in tree.caption:
+                tree.caption = tree.caption.split(" / ")[which]
+
+
+def _translate_theme(app):
+    """Put the site's words for the book theme's labels before the theme's own, some of which are 繁體 in 简体."""
+    folder = _HERE / "locale" / app.config.language / "LC_MESSAGES"
+    if folder.is_dir():
+        CatalogInfo(str(folder), "booktheme", "utf8").write_mo(app.config.language)
+        app.add_message_catalog("booktheme", str(_HERE / "locale"))
+
+
+def _read_titles(app, env, docnames):
+    found: Titles = {}
+    for docname in app.env.found_docs:
+        path = Path(app.env.doc2path(docname))
+        if path.suffix == ".ipynb":
+            found |= titles(json.loads(path.read_text("utf8")), docname)
+    app.env.section_titles = found
+
+
+def _select_cells(app, docname, text):
+    if app.env.doc2path(docname).endswith(".ipynb"):
+        text[0] = json.dumps(select(json.loads(text[0]), _edition(app), app.env.section_titles))
+
+
+def _same_ids_everywhere(app, doctree):
+    """Put a section's explicit label first, so that anchors agree in all editions."""
+    names = {node_id: name for name, node_id in doctree.nameids.items()}
+    for section in doctree.findall(nodes.section):
+        explicit = [i for i in section["ids"] if doctree.nametypes.get(names.get(i))]
+        section["ids"] = explicit + [i for i in section["ids"] if i not in explicit]
+
+
+def _join_chinese_lines(app, doctree):
+    """Drop a line break between two Chinese characters: a browser would show it as a space."""
+    for parent in list(doctree.findall(nodes.TextElement)):
+        for at in range(len(parent) - 2, 0, -1):
+            around = parent[at - 1].astext()[-1:] + "\n" + parent[at + 1].astext()[:1]
+            if parent[at] == "\n" and _BREAK_IN_CHINESE.match(around):
+                del parent[at]
+
+
+def _page_context(app, pagename, templatename, context, doctree):
+    here = _edition(app)
+    context["language"] = here.lang
+    up = "../" * (pagename.count("/") + 1)
+    context["editions"] = (
+        [(e, f"{up}{e.name}/{pagename}.html", e is here) for e in EDITIONS.values()]
+        if app.config.edition_switcher
+        else []
+    )
+
+
+def _downloads_in_one_language(app, exception):
+    languages = _edition(app).languages
+    if exception or app.builder.format != "html" or len(languages) > 1:
+        return
+    for path in Path(app.outdir, "_sources").rglob("*.ipynb"):
+        notebook = in_one_language(json.loads(path.read_text("utf8")), languages[0])
+        path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", "utf8")
+
+
+def setup(app):
+    """Connect everything; `edition` chooses the edition, `edition_switcher` says whether others lie beside it."""
+    _translate_theme(app)  # before the theme is loaded: the catalogue that comes first wins
+    app.add_config_value("edition", "en", "env")
+    app.add_config_value("edition_switcher", False, "html")
+    app.connect("config-inited", _configure, priority=950)  # sphinx-external-toc reads _toc.yml at 900
+    app.connect("env-before-read-docs", _read_titles)
+    app.connect("source-read", _select_cells)
+    app.connect("doctree-read", _same_ids_everywhere, priority=400)  # before the table of contents is collected
+    app.connect("doctree-read", _join_chinese_lines)
+    app.connect("html-page-context", _page_context)
+    app.connect("build-finished", _downloads_in_one_language)
+    app.add_css_file("book.css")
+    app.add_js_file("book.js", loading_method="defer")
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
