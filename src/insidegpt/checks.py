@@ -27,8 +27,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-MIME = "application/vnd.insidegpt.report+json"
-"""The output type under which a notebook keeps a report for programs to read."""
+from insidegpt.mime import REPORT
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -76,36 +75,49 @@ class Case:
         """These values on the case's device and in its dtype."""
         return torch.as_tensor(values, dtype=torch.float64).to(self.device, self.dtype)
 
-    def expect_close(self, got, expected: Tensor, mistakes: Mapping[Text, Tensor] | None = None) -> None:
+    def expect_close(
+        self,
+        got,
+        expected: Tensor,
+        mistakes: Mapping[Text, Tensor] | None = None,
+        otherwise: Text | None = None,
+    ) -> None:
         """Fail unless `got` is a tensor with the shape and, within `TOLERANCE`, the values of `expected`.
 
         mistakes: what known mistakes would give, by the sentence that names each in English and Chinese;
-        the sentence of the first one that `got` equals becomes the message.
+        the sentence of the first one that `got` equals becomes the message. otherwise: what to say of any other
+        finite values, instead of how far they are off.
         """
         expect(
             isinstance(got, Tensor),
             f"expected a tensor, got {type(got).__name__}",
             f"应返回张量，得到的是 {type(got).__name__}",
         )
-        named = [sentence for sentence, value in (mistakes or {}).items() if self._close(got, value)]
-        if self._close(got, expected):
+        if self.close(got, expected):
             return
-        if named:
-            raise PropertyFailed(*named[0])
+        for sentence, value in (mistakes or {}).items():
+            expect(not self.close(got, value), *sentence)
         expect(
             got.shape == expected.shape,
             f"expected shape {tuple(expected.shape)}, got {tuple(got.shape)}",
             f"形状应为 {tuple(expected.shape)}，得到的是 {tuple(got.shape)}",
         )
         expect(bool(torch.isfinite(got).all()), "there is a NaN or an infinity in the result", "结果中有 NaN 或无穷大")
+        if otherwise:
+            raise PropertyFailed(*otherwise)
         off = (got.detach().double().cpu() - expected.detach().double().cpu()).abs().max().item()
         raise PropertyFailed(f"off by up to {off:.2g}", f"最大误差 {off:.2g}")
 
-    def _close(self, got: Tensor, expected: Tensor) -> bool:
+    def close(self, got: Tensor, expected: Tensor) -> bool:
+        """Whether two tensors have the same shape and, within `TOLERANCE`, the same values.
+
+        The coarser of the case's dtype and that of `got` counts: a lost dtype is for its own property to tell.
+        """
+        tolerance = max(TOLERANCE[self.dtype], TOLERANCE.get(got.dtype, 0))
         if got.shape != expected.shape:
             return False
         got, expected = got.detach().double().cpu(), expected.detach().double().cpu()
-        return bool(((got - expected).abs() <= TOLERANCE[self.dtype] * expected.abs().clamp(min=1)).all())
+        return bool(((got - expected).abs() <= tolerance * expected.abs().clamp(min=1)).all())
 
 
 @dataclass(frozen=True)
@@ -136,29 +148,60 @@ class Check:
 
         return add
 
-    def keeps_dtype_device_and_inputs(self, arguments: Callable[[Case], tuple[Tensor, ...]], dtypes=FLOATS) -> None:
-        """Add the two properties that every function of tensors here has, tried on `arguments(case)`."""
+    def add_standard_properties(
+        self,
+        arguments: Callable[[Case], tuple[Tensor, ...]],
+        prepare: Callable[[object, Case], Callable] = lambda answer, case: answer,
+    ) -> None:
+        """Add the three properties that every differentiable function of floating tensors has here.
 
-        @self.property("keeps dtype and device", "保持 dtype 与设备", dtypes)
+        arguments: what to call with, fresh at each call, plain leaves; prepare: makes the function to be called
+        out of the answer (a module has to be built first). The function returns a tensor or a tuple of tensors.
+        An answer that ignores an argument has none of these properties, so a constant earns nothing by them.
+        """
+
+        @self.property("keeps dtype and device", "保持 dtype 与设备")
         def kept(answer, case):
-            out = answer(*arguments(case))
-            expect(
-                isinstance(out, Tensor) and (out.dtype, out.device.type) == (case.dtype, case.device.type),
-                f"{case} went in, {_describe(out)} came out",
-                f"输入是 {case}，输出却是 {_describe(out)}",
-            )
+            function, given = prepare(answer, case), arguments(case)
+            for out in _tensors(function(*given)):
+                expect(
+                    (out.dtype, out.device.type) == (case.dtype, case.device.type),
+                    f"{case} went in, {_describe(out)} came out",
+                    f"输入是 {case}，输出却是 {_describe(out)}",
+                )
+            _expect_every_argument_used(function, given, case)
 
-        @self.property("leaves its inputs untouched", "不改动输入", dtypes)
+        @self.property("leaves its inputs untouched", "不改动输入")
         def untouched(answer, case):
-            given = arguments(case)
-            before = [a.detach().clone() for a in given]
-            answer(*given)
+            function, given = prepare(answer, case), arguments(case)
+            before = [a.clone() for a in given]
+            _tensors(function(*given))
             for number, (now, then) in enumerate(zip(given, before, strict=True), start=1):
                 expect(
                     torch.equal(now, then),
                     f"argument {number} was changed in place",
                     f"第 {number} 个参数被原地修改了",
                 )
+            _expect_every_argument_used(function, given, case)
+
+        @self.property("gradients reach every input", "梯度传到每个输入", (torch.float64,))
+        def differentiable(answer, case):
+            function, given = prepare(answer, case), arguments(case)
+            _expect_every_argument_used(function, given, case)
+            for a in given:
+                a.requires_grad_()
+            expect(
+                all(out.requires_grad for out in _tensors(function(*given))),
+                "the result has lost its gradient (detach, .data, item, numpy, no_grad or torch.tensor cut it off)",
+                "结果丢了梯度（detach、.data、item、numpy、no_grad、torch.tensor 都会切断它）",
+            )
+            expect(
+                torch.autograd.gradcheck(
+                    lambda *a: tuple(_tensors(function(*a))), given, fast_mode=True, raise_exception=False
+                ),
+                "the gradient differs from the difference quotient: part of the path is cut off",
+                "梯度与差商不符：有一段计算图被切断了",
+            )
 
     def run(self, answer: object) -> list[Result]:
         """Try every property on the answer; the first device and dtype where one fails gives its message."""
@@ -177,7 +220,7 @@ def _try(prop: _Property, answer: object) -> Result:
         for dtype in prop.dtypes:
             case = Case(device, dtype)
             try:
-                with _quiet(), torch.random.fork_rng():
+                with _quiet(), torch.random.fork_rng(), torch.enable_grad():
                     torch.manual_seed(0)
                     prop.test(answer, case)
             except PropertyFailed as failed:
@@ -185,7 +228,7 @@ def _try(prop: _Property, answer: object) -> Result:
             except NotImplementedError:
                 return Result(name, False, "not written yet · 尚未作答")
             except (Exception, SystemExit) as error:  # an answer may raise anything; Ctrl-C still stops the check
-                said = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
+                said = f"{type(error).__name__}: {error}".splitlines()[0][:200].rstrip(": ")
                 return Result(name, False, f"it raised {said} · 代码抛出异常 {said} ({case})")
     return Result(name, True, "")
 
@@ -202,10 +245,29 @@ def _quiet():
         yield
 
 
-def _describe(value: object) -> str:
-    if isinstance(value, Tensor):
-        return f"{value.device.type} {str(value.dtype).removeprefix('torch.')}"
-    return type(value).__name__
+def _tensors(out: object) -> list[Tensor]:
+    """The tensors that an answer returned: one, or a tuple of them."""
+    found = list(out) if isinstance(out, (tuple, list)) else [out]
+    odd = next((type(t).__name__ for t in found if not isinstance(t, Tensor)), None if found else "()")
+    expect(odd is None, f"expected tensors, got {odd}", f"应返回张量，得到的是 {odd}")
+    return found
+
+
+def _expect_every_argument_used(function: Callable, given: tuple[Tensor, ...], case: Case) -> None:
+    whole = _tensors(function(*given))
+    for number, argument in enumerate(given, start=1):
+        changed = [*given]
+        changed[number - 1] = argument.flip(-1) / 2
+        other = _tensors(function(*changed))
+        expect(
+            not all(case.close(a, b) for a, b in zip(whole, other, strict=True)),
+            f"the result does not depend on argument {number}",
+            f"结果与第 {number} 个参数无关",
+        )
+
+
+def _describe(value: Tensor) -> str:
+    return f"{value.device.type} {str(value.dtype).removeprefix('torch.')}"
 
 
 def _publish(exercise: str, results: list[Result]) -> None:
@@ -215,6 +277,6 @@ def _publish(exercise: str, results: list[Result]) -> None:
         from IPython.display import display
 
         report = {"exercise": exercise, "properties": [asdict(r) for r in results]}
-        display({"text/plain": text, MIME: report}, raw=True)
+        display({"text/plain": text, REPORT: report}, raw=True)
     else:
         print(text)

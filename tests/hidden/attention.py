@@ -1,0 +1,1174 @@
+"""Hidden reference tests of the chapter `attention`."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from insidegpt.checks import Case, Check, PropertyFailed, Text, expect
+
+# Your journey starts with one step: Raschka, Build a Large Language Model (From Scratch), 2024, chapter 3
+WORDS = [
+    [0.43, 0.15, 0.89],
+    [0.55, 0.87, 0.66],
+    [0.57, 0.85, 0.64],
+    [0.22, 0.58, 0.33],
+    [0.77, 0.25, 0.10],
+    [0.05, 0.80, 0.55],
+]
+
+
+def attend(q, k, v, scale=None, dim=-1, causal=False) -> tuple[Tensor, Tensor]:
+    """Context (…, T_q, d_v) and weights (…, T_q, T_k); what follows `v` makes the known mistakes.
+
+    Vaswani et al., 2017, eq. 1.
+    """
+    scores = q @ k.mT / (math.sqrt(q.shape[-1]) if scale is None else scale)
+    if causal:
+        scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -math.inf)
+    weights = scores.softmax(dim)
+    return weights @ v, weights
+
+
+def wrong_scales(d_k: int, **sizes: int) -> Iterator[tuple[Text, float]]:
+    """What scores are divided by mistakenly: the sentence that names the mistake, and the divisor."""
+    yield ("the scores are not scaled: divide them by √d_k", "分数没有缩放：应除以 √d_k"), 1
+    yield (
+        (
+            "the scores are divided by d_k, or by √d_k twice; divide them by √d_k once",
+            "分数除以了 d_k，或除了两次 √d_k；应只除一次 √d_k",
+        ),
+        d_k,
+    )
+    yield ("the scores are multiplied by √d_k; divide them by it", "分数乘了 √d_k；应除以它"), 1 / math.sqrt(d_k)
+    for name, size in sizes.items():
+        yield (
+            (
+                f"the scores are divided by √{name}; divide them by √d_k",
+                f"分数除以了 √{name}；应除以 √d_k",
+            ),
+            math.sqrt(size),
+        )
+
+
+def pair(out, second: str) -> tuple[Tensor, Tensor]:
+    """The two tensors that attention returns here, or a sentence that says what came instead."""
+    expect(
+        not isinstance(out, Tensor),
+        f"one tensor came back, as from F.scaled_dot_product_attention; return the pair (context, {second})",
+        f"只返回了一个张量，和 F.scaled_dot_product_attention 一样；应返回一对 (context, {second})",
+    )
+    expect(
+        isinstance(out, (tuple, list)) and len(out) == 2 and all(isinstance(t, Tensor) for t in out),
+        f"expected the pair (context, {second}), got {type(out).__name__}",
+        f"应返回一对 (context, {second})，得到的是 {type(out).__name__}",
+    )
+    return out[0], out[1]
+
+
+@contextlib.contextmanager
+def any_leading_dimensions() -> Iterator[None]:
+    """Around a call with a batch: an error in there is one of counting dimensions."""
+    try:
+        yield
+    except NotImplementedError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:120]
+        raise PropertyFailed(
+            f"leading dimensions raised {said}; count dimensions from the end (.mT instead of .T, dim=-1, unflatten)",
+            f"加上前置维度就抛出 {said}；维度要从后往前数（用 .mT 而不是 .T，以及 dim=-1、unflatten）",
+        ) from None
+
+
+def projection(case: Case, d_in: int, d_out: int) -> Tensor:
+    """A weight matrix (d_in, d_out) that keeps unit variance, so that no softmax saturates."""
+    return case.randn(d_in, d_out) / math.sqrt(d_in)
+
+
+# --- self_attention -------------------------------------------------------------------------------------------
+
+self_attention = Check("self_attention")
+
+
+def self_arguments(case: Case, *lead: int, t=5, d_in=4, d_k=3, d_v=6) -> tuple[Tensor, ...]:
+    widths = (d_k, d_k, d_v)
+    return (case.randn(*lead, t, d_in), *(projection(case, d_in, width) for width in widths))
+
+
+def self_reference(x, w_q, w_k, w_v, **mistake) -> tuple[Tensor, Tensor]:
+    x, w_q, w_k, w_v = (t.double() for t in (x, w_q, w_k, w_v))
+    return attend(x @ w_q, x @ w_k, x @ w_v, **mistake)
+
+
+def self_pair(answer, *given: Tensor) -> tuple[Tensor, Tensor]:
+    return pair(answer(*given), "weights")
+
+
+@self_attention.property("known numbers of the six words", "六个词的已知数值", (torch.float32,))
+def self_golden(answer, case):
+    x = case.tensor(WORDS)
+    draw = torch.Generator().manual_seed(123)
+    w_q, w_k, w_v = (case.tensor(torch.rand(3, 2, generator=draw)) for _ in range(3))
+    context, weights = self_pair(answer, x, w_q, w_k, w_v)
+    q, k, v = (x.double() @ w.double() for w in (w_q, w_k, w_v))
+    case.expect_close(
+        context,
+        case.tensor(
+            [[0.2996, 0.8053], [0.3061, 0.8210], [0.3058, 0.8203], [0.2948, 0.7939], [0.2927, 0.7891], [0.2990, 0.8040]]
+        ),
+        {
+            (
+                "the scores compare queries with values; compare them with keys",
+                "分数比较的是查询与值；应是查询与键",
+            ): attend(q, v, v)[0],
+            (
+                "the scores compare keys with keys; one side is the query",
+                "分数比较的是键与键；其中一边应是查询",
+            ): attend(k, k, v)[0],
+            ("the weights mix keys; they mix values", "权重混合的是键；应混合值"): attend(q, k, k)[0],
+        },
+    )
+    case.expect_close(weights[..., 1, :], case.tensor([0.1500, 0.2264, 0.2199, 0.1311, 0.0906, 0.1820]))
+    torch.manual_seed(789)
+    linears = [nn.Linear(3, 2, bias=False) for _ in range(3)]
+    context, _ = self_pair(answer, x, *(case.tensor(linear.weight.detach().T) for linear in linears))
+    case.expect_close(
+        context,
+        case.tensor(
+            [
+                [-0.0739, 0.0713],
+                [-0.0748, 0.0703],
+                [-0.0749, 0.0702],
+                [-0.0760, 0.0685],
+                [-0.0763, 0.0679],
+                [-0.0754, 0.0693],
+            ]
+        ),
+    )
+
+
+@self_attention.property("scores divided by √d_k", "分数除以 √d_k")
+def self_scaled(answer, case):
+    given = self_arguments(case)
+    x, w_q, w_k, w_v = given
+    context, weights = self_pair(answer, *given)
+    expected_context, expected_weights = self_reference(*given)
+    wrong = {
+        sentence: self_reference(*given, scale=scale) for sentence, scale in wrong_scales(d_k=3, d_in=4, T=5, d_v=6)
+    }
+    swapped = ("queries and keys have changed places", "查询与键互换了位置")
+    wrong[swapped] = self_reference(x, w_k, w_q, w_v)
+    over_queries = ("the softmax runs over the queries; it runs over the keys", "softmax 作用在了查询上；应作用在键上")
+    wrong[over_queries] = self_reference(*given, dim=-2)
+    masked = ("there is a causal mask; none was asked for", "加了因果掩码；题目没有要求")
+    wrong[masked] = self_reference(*given, causal=True)
+    contexts = {sentence: value[0] for sentence, value in wrong.items()}
+    contexts[("the weights stand first; return (context, weights)", "权重放在了前面；应返回 (context, weights)")] = (
+        expected_weights
+    )
+    contexts[("the weights mix x; they mix the values x @ w_v", "权重混合的是 x；应混合值 x @ w_v")] = (
+        expected_weights @ x.double()
+    )
+    case.expect_close(context, expected_context, contexts)
+    case.expect_close(weights, expected_weights, {sentence: value[1] for sentence, value in wrong.items()})
+
+
+@self_attention.property("each row of weights is a distribution over the keys", "权重的每一行都是键上的分布")
+def self_rows(answer, case):
+    context, weights = self_pair(answer, *self_arguments(case))
+    expect(
+        tuple(weights.shape) == (5, 5),
+        f"weights of 5 words have shape (5, 5), got {tuple(weights.shape)}",
+        f"5 个词的权重形状为 (5, 5)，得到的是 {tuple(weights.shape)}",
+    )
+    rows, columns = (case.close(weights.sum(dim), torch.ones(5)) for dim in (-1, -2))
+    expect(
+        rows or not columns,
+        "the columns sum to 1: softmax ran over the queries, not the keys",
+        "每一列之和为 1：softmax 作用在了查询上，而不是键上",
+    )
+    expect(rows, "the rows do not sum to 1: no softmax over the keys", "各行之和不为 1：没有沿键做 softmax")
+    expect(bool((weights >= 0).all()), "a weight is negative: no softmax", "有负的权重：没有做 softmax")
+    expect(
+        tuple(context.shape) == (5, 6), f"context is {tuple(context.shape)}", f"context 的形状是 {tuple(context.shape)}"
+    )
+
+
+@self_attention.property("the order of the words does not matter", "与词的次序无关")
+def self_equivariant(answer, case):
+    x, *w = self_arguments(case)
+    order = torch.tensor([3, 0, 4, 1, 2], device=case.device)
+    context, weights = self_pair(answer, x, *w)
+    moved_context, moved_weights = self_pair(answer, x[order], *w)
+    expect(
+        not case.close(moved_weights, weights),
+        "the weights are the same whatever the words: the scores do not depend on them",
+        "无论什么词，权重都一样：分数与词无关",
+    )
+    expect(
+        bool((weights.triu(1) != 0).any()),
+        "no word looks at a later one: there is a causal mask, and none was asked for",
+        "没有词能看到后面的词：加了因果掩码，而题目没有要求",
+    )
+    sentence = (
+        "with the words in another order, the same words get other results: something depends on the position",
+        "换一下词的次序，同样的词得到不同的结果：有什么依赖了位置",
+    )
+    case.expect_close(moved_context, context[order], otherwise=sentence)
+    case.expect_close(moved_weights, weights[order][:, order], otherwise=sentence)
+
+
+@self_attention.property("leading dimensions are a batch", "前面的维度是批次")
+def self_batch(answer, case):
+    x, *w = self_arguments(case, 2, 3)
+    with any_leading_dimensions():
+        context, weights = self_pair(answer, x, *w)
+    expect(
+        tuple(context.shape) == (2, 3, 5, 6) and tuple(weights.shape) == (2, 3, 5, 5),
+        f"x (2, 3, 5, 4) gave context {tuple(context.shape)}, weights {tuple(weights.shape)}, "
+        "not (2, 3, 5, 6) and (2, 3, 5, 5)",
+        f"x (2, 3, 5, 4) 得到 context {tuple(context.shape)}、weights {tuple(weights.shape)}，"
+        "而不是 (2, 3, 5, 6) 与 (2, 3, 5, 5)",
+    )
+    expect(
+        not case.close(context[0, 0], context[1, 2]),
+        "different sequences got the same context",
+        "不同的序列得到了相同的 context",
+    )
+    one_by_one = [[self_pair(answer, sequence, *w) for sequence in row] for row in x]
+    mixed = (
+        "a sequence in a batch gets another result than alone: only the last two dimensions are positions and features",
+        "批次中的序列与单独计算的结果不同：只有最后两维是位置与特征",
+    )
+    for whole, part in ((context, 0), (weights, 1)):
+        alone = torch.stack([torch.stack([outcome[part] for outcome in row]) for row in one_by_one])
+        case.expect_close(whole, alone, otherwise=mixed)
+
+
+@self_attention.property("large scores do not overflow", "分数很大也不溢出")
+def self_stable(answer, case):
+    eye = torch.eye(3, dtype=torch.float64)
+    x = case.tensor(torch.diag(torch.tensor([200.0, 200.0, 0.0])))
+    context, weights = self_pair(answer, x, case.tensor(eye), case.tensor(eye), case.tensor(eye[:, :2] / 8))
+    expect(
+        bool(torch.isfinite(weights).all() and torch.isfinite(context).all()),
+        "exp overflowed or divided 0 by 0: subtract each row's own maximum first, as torch.softmax does",
+        "exp 溢出，或出现了 0/0：应先减去每一行自己的最大值，torch.softmax 就是这样做的",
+    )
+    expected = torch.tensor([[1, 0, 0], [0, 1, 0], [1 / 3, 1 / 3, 1 / 3]], dtype=torch.float64)
+    case.expect_close(weights, expected)
+    case.expect_close(context, expected @ x[:, :2].double().cpu() / 8)
+
+
+self_attention.add_standard_properties(self_arguments, lambda answer, case: partial(self_pair, answer))
+
+
+# --- transfer_weights -----------------------------------------------------------------------------------------
+
+transfer_weights = Check("transfer_weights")
+
+
+class LinearProjections(nn.Module):
+    """The exercise's first module: one fused weight (2 d_k + d_v, d_in), rows of q, then of k, then of v."""
+
+    def __init__(self, d_in: int, d_k: int, d_v: int):
+        super().__init__()
+        self.w_qkv = nn.Linear(d_in, 2 * d_k + d_v, bias=False)
+        self.sizes = [d_k, d_k, d_v]
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return self.w_qkv(x).split(self.sizes, dim=-1)
+
+
+class ParameterProjections(nn.Module):
+    """The exercise's second module: w_q, w_k (d_in, d_k) and w_v (d_in, d_v), which multiply from the right."""
+
+    def __init__(self, d_in: int, d_k: int, d_v: int):
+        super().__init__()
+        self.w_q, self.w_k, self.w_v = (nn.Parameter(torch.rand(d_in, d)) for d in (d_k, d_k, d_v))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        return x @ self.w_q, x @ self.w_k, x @ self.w_v
+
+
+NAMES = ("w_q", "w_k", "w_v")
+
+
+def two_modules(case: Case, d_in=4, d_k=4, d_v=4) -> tuple[LinearProjections, ParameterProjections]:
+    """A source with random weights and a target, on the case's device and in its dtype."""
+    source, target = LinearProjections(d_in, d_k, d_v), ParameterProjections(d_in, d_k, d_v)
+    source, target = source.to(case.device, case.dtype), target.to(case.device, case.dtype)
+    with torch.no_grad():
+        source.w_qkv.weight.copy_(projection(case, d_in, 2 * d_k + d_v).T)
+    return source, target
+
+
+def transfer(answer, source: LinearProjections, target: ParameterProjections) -> dict[str, Tensor]:
+    """Run the answer; returns the source's rows of q, k and v as they were before it, (d_out, d_in) each.
+
+    No property holds for an answer that did not even fill the target with numbers of the source.
+    """
+    weight = source.w_qkv.weight.detach().clone()
+    before = {name: getattr(target, name).detach().clone() for name in NAMES}
+    answer(source, target)
+    numbers = weight.double().flatten().cpu()
+    for name in NAMES:
+        now, then = getattr(target, name).detach().double().cpu(), before[name].double().cpu()
+        expect(not torch.equal(now, then), f"nothing was copied into {name}", f"没有往 {name} 里复制任何东西")
+        distance = (now.flatten()[:, None] - numbers).abs().min(1).values.max().item()
+        expect(
+            distance < 0.02 and now.std().item() > 0,
+            f"{name} does not hold the source's numbers",
+            f"{name} 里不是源模块的数值",
+        )
+    return dict(zip(NAMES, weight.split(source.sizes), strict=True))
+
+
+@transfer_weights.property("square weights are transposed and in the right order", "方阵也要转置，次序也要对")
+def transfer_square(answer, case):
+    source, target = two_modules(case)
+    rows = transfer(answer, source, target)
+    every_third = dict(zip(NAMES, torch.cat([*rows.values()]).reshape(4, 3, 4).unbind(1), strict=True))
+    for name in NAMES:
+        got = getattr(target, name)
+        mistakes = {
+            (
+                f"{name} is not transposed: nn.Linear stores (d_out, d_in)",
+                f"{name} 没有转置：nn.Linear 存的是 (d_out, d_in)",
+            ): rows[name],
+            **{
+                (
+                    f"{name} got the rows of {other}: they stand in the order q, k, v",
+                    f"{name} 得到了 {other} 的行：次序是 q、k、v",
+                ): rows[other].T
+                for other in NAMES
+            },
+            (
+                f"{name} got every third row: the rows of q come first, then those of k, then those of v",
+                f"{name} 得到的是每隔三行取一行：先是 q 的行，再是 k 的，再是 v 的",
+            ): every_third[name].T,
+        }
+        misplaced = (
+            f"{name} got numbers in the wrong places: transpose, do not reshape",
+            f"{name} 里数值的位置错了：要转置，不要 reshape",
+        )
+        case.expect_close(got, rows[name].T, mistakes, otherwise=misplaced)
+
+
+@transfer_weights.property("d_in, d_k and d_v may all differ", "d_in、d_k、d_v 可以各不相同")
+def transfer_rectangular(answer, case):
+    transfer(answer, *two_modules(case))  # what raises here has nothing to do with the sizes
+    source, target = two_modules(case, d_in=4, d_k=2, d_v=5)
+    try:
+        rows = transfer(answer, source, target)
+    except (RuntimeError, ValueError) as error:
+        said = str(error).splitlines()[0][:120]
+        raise PropertyFailed(
+            f"the rows are d_k of q, d_k of k and d_v of v, each block to be transposed, not three equal parts: {said}",
+            f"行依次是 q 的 d_k 行、k 的 d_k 行、v 的 d_v 行，每块各自转置，不是三等份：{said}",
+        ) from None
+    x = case.randn(3, 4)
+    for name, got in zip(NAMES, target(x), strict=True):
+        letter = name.removeprefix("w_")
+        wrong = (f"the two modules give different {letter}", f"两个模块给出的 {letter} 不同")
+        case.expect_close(got, x.double() @ rows[name].double().T, otherwise=wrong)
+
+
+@transfer_weights.property("the source is unchanged", "源模块不变")
+def transfer_source(answer, case):
+    source, target = two_modules(case)
+    rows = torch.cat([*transfer(answer, source, target).values()])
+    expect(torch.equal(source.w_qkv.weight.detach(), rows), "the source's weight was changed", "源模块的权重被改动了")
+    expect(
+        source.w_qkv.weight.requires_grad,
+        "the source's weight lost requires_grad",
+        "源模块的权重不再 requires_grad",
+    )
+
+
+@transfer_weights.property("no memory is shared", "不共用内存")
+def transfer_no_aliasing(answer, case):
+    source, target = two_modules(case)
+    transfer(answer, source, target)
+    copied = {name: getattr(target, name).detach().clone() for name in NAMES}
+    with torch.no_grad():
+        source.w_qkv.weight.add_(1)
+    for name in NAMES:
+        expect(
+            torch.equal(getattr(target, name).detach(), copied[name]),
+            f"{name} is a view of the source's memory: training one module changes the other; copy the numbers",
+            f"{name} 是源模块内存的视图：训练一个模块会改动另一个；应复制数值",
+        )
+
+
+@transfer_weights.property("an optimizer made before still trains the target", "事先建好的优化器仍能训练目标模块")
+def transfer_same_parameters(answer, case):
+    source, target = two_modules(case)
+    optimizer = torch.optim.SGD(target.parameters(), lr=1.0)
+    transfer(answer, source, target)
+    copied = {name: getattr(target, name).detach().clone() for name in NAMES}
+    frozen = [name for name in NAMES if not getattr(target, name).requires_grad]
+    expect(not frozen, f"{frozen} lost requires_grad", f"{frozen} 不再 requires_grad")
+    sum(getattr(target, name).sum() for name in NAMES).backward()
+    optimizer.step()
+    for name in NAMES:
+        expect(
+            not torch.equal(getattr(target, name).detach(), copied[name]),
+            f"{name} is a new parameter, which the optimizer does not know: copy into the one that is there",
+            f"{name} 换成了新的参数，优化器不认识它：应复制到原有的参数里",
+        )
+
+
+@transfer_weights.property("the target keeps its dtype and device", "目标模块保持 dtype 与设备")
+def transfer_dtype(answer, case):
+    source, target = two_modules(case)
+    transfer(answer, source.to("cpu", torch.float32 if case.dtype == torch.float64 else torch.float64), target)
+    for name in NAMES:
+        now = getattr(target, name)
+        got = f"{now.device.type} {str(now.dtype).removeprefix('torch.')}"
+        expect(
+            (now.dtype, now.device.type) == (case.dtype, case.device.type),
+            f"{name} was {case} and became {got}: it took over the source's",
+            f"{name} 原是 {case}，变成了 {got}：跟着源模块变了",
+        )
+
+
+# --- score_statistics -----------------------------------------------------------------------------------------
+
+score_statistics = Check("score_statistics")
+
+KEYS = ("variance", "variance_scaled", "gradient", "gradient_scaled")
+
+
+def generator(case: Case, seed: int) -> torch.Generator:
+    return torch.Generator(case.device).manual_seed(seed)
+
+
+def statistics(answer, d_k: int, n: int, draw: torch.Generator) -> dict[str, float]:
+    """The four numbers of the answer, or a sentence that says what came instead."""
+    out = answer(d_k, n, draw)
+    got = sorted(map(str, out)) if isinstance(out, dict) else type(out).__name__
+    expect(
+        isinstance(out, dict) and set(out) == set(KEYS),
+        f"expected a dict with the keys {', '.join(KEYS)}, got {got}",
+        f"应返回键为 {', '.join(KEYS)} 的 dict，得到的是 {got}",
+    )
+    return {key: float(value) for key, value in out.items()}
+
+
+def queries_and_keys(d_k: int, n: int, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+    q, k = (torch.randn(n, d_k, generator=draw, dtype=torch.float64, device=draw.device) for _ in range(2))
+    return q, k
+
+
+def softmax_jacobians(scores: Tensor, dim: int = -1) -> Tensor:
+    """(n, n, n): of each row's softmax, diag(p) − p pᵀ."""
+    p = (scores if dim == -1 else scores.mT).softmax(-1)
+    return torch.diag_embed(p) - p[..., :, None] * p[..., None, :]
+
+
+def frobenius(jacobians: Tensor) -> Tensor:
+    return torch.linalg.matrix_norm(jacobians)
+
+
+@score_statistics.property("variances of all n² scores, unbiased", "全部 n² 个分数的方差，无偏", (torch.float64,))
+def statistics_variance(answer, case):
+    d_k, n = 5, 3
+    root = math.sqrt(d_k)
+    out = statistics(answer, d_k, n, generator(case, 1))
+    for key, value in answer(d_k, n, generator(case, 1)).items():
+        expect(
+            isinstance(value, float),
+            f"{key} is a {type(value).__name__}; make it a Python float",
+            f"{key} 是 {type(value).__name__}；应是 Python 的 float",
+        )
+    q, k = queries_and_keys(d_k, n, generator(case, 1))
+    draw = generator(case, 1)
+    float_q, float_k = (torch.randn(n, d_k, generator=draw, device=case.device).double() for _ in range(2))
+    unscaled = {
+        (
+            "the scores were divided by d_k; divide them by √d_k",
+            "分数除以了 d_k；应除以 √d_k",
+        ): (q @ k.mT / d_k).var(),
+        ("the scores were not scaled: divide them by √d_k", "分数没有缩放：应除以 √d_k"): (q @ k.mT).var(),
+        (
+            "the variance was divided by √d_k; divide the scores by it",
+            "方差除以了 √d_k；除以它的应是分数",
+        ): (q @ k.mT).var() / root,
+    }
+    for key, scale in (("variance", 1), ("variance_scaled", root)):
+        scores = q @ k.mT / scale
+        mistakes = {
+            (
+                "the sum of squares is divided by n²; the unbiased estimate divides by n² − 1",
+                "平方和除以了 n²；无偏估计除以 n² − 1",
+            ): scores.var(correction=0),
+            (
+                "this is the mean of the squares; subtract the mean, and divide by n² − 1",
+                "这是平方的均值；应先减去均值，再除以 n² − 1",
+            ): scores.square().mean(),
+            ("this is the standard deviation; the variance is its square", "这是标准差；方差是它的平方"): scores.std(),
+            (
+                "only n pairs were used; every query meets every key, n² scores",
+                "只用了 n 对；每个查询都与每个键相乘，共 n² 个分数",
+            ): scores.diagonal().var(),
+            (
+                "this averages the variances of the rows; take one variance of all n² scores",
+                "这是各行方差的平均；应对全部 n² 个分数求一个方差",
+            ): scores.var(-1).mean(),
+            (
+                "q and k were drawn in float32; draw in float64",
+                "q 与 k 用 float32 抽样；应用 float64",
+            ): (float_q @ float_k.mT / scale).var(),
+        }
+        case.expect_close(case.tensor(out[key]), scores.var(), mistakes | (unscaled if scale == root else {}))
+
+
+@score_statistics.property("norms of the softmax's Jacobian", "softmax 雅可比矩阵的范数", (torch.float64,))
+def statistics_gradient(answer, case):
+    d_k, n = 6, 4
+    out = statistics(answer, d_k, n, generator(case, 2))
+    q, k = queries_and_keys(d_k, n, generator(case, 2))
+
+    def named(scores):
+        jacobians = softmax_jacobians(scores)
+        return {
+            (
+                "the norms were added up; average them over the n rows",
+                "把各行的范数加了起来；应对 n 行取平均",
+            ): frobenius(jacobians).sum(),
+            (
+                "this is one norm of all rows together; take each row's norm, then average",
+                "这是所有行合在一起的范数；应先求每行的范数，再取平均",
+            ): jacobians.norm(),
+            ("the norms were squared before averaging", "取平均前把范数平方了"): frobenius(jacobians).square().mean(),
+            (
+                "this is the spectral norm; take the Frobenius norm",
+                "这是谱范数；应取 Frobenius 范数",
+            ): torch.linalg.matrix_norm(jacobians, 2).mean(),
+            (
+                "only the diagonal p(1 − p) was used; the Jacobian is diag(p) − p pᵀ",
+                "只用了对角线 p(1 − p)；雅可比矩阵是 diag(p) − p pᵀ",
+            ): jacobians.diagonal(dim1=-2, dim2=-1).norm(dim=-1).mean(),
+            (
+                "the softmax ran over the queries, or k was drawn before q; draw q first, each row runs over the keys",
+                "softmax 作用在了查询上，或先抽了 k；应先抽 q，每一行沿键做 softmax",
+            ): frobenius(softmax_jacobians(scores, -2)).mean(),
+            (
+                "this differentiates by the raw scores; differentiate by the softmax's own input",
+                "这是对未缩放的分数求导；应对 softmax 自己的输入求导",
+            ): frobenius(jacobians).mean() / math.sqrt(d_k),
+        }
+
+    scores = q @ k.mT
+    for key, its in (("gradient", scores), ("gradient_scaled", scores / math.sqrt(d_k))):
+        case.expect_close(case.tensor(out[key]), frobenius(softmax_jacobians(its)).mean(), named(its))
+
+
+@score_statistics.property("variance ≈ d_k, scaled ≈ 1", "方差 ≈ d_k，缩放后 ≈ 1", (torch.float64,))
+def statistics_law(answer, case):
+    for d_k in (64, 256):
+        one, two = (statistics(answer, d_k, 32, generator(case, seed)) for seed in (3, 4))
+        expect(one["variance"] != two["variance"], "two draws gave the same variance", "两次抽样得到了相同的方差")
+        for key, law in (("variance", d_k), ("variance_scaled", 1)):
+            expect(
+                abs(one[key] / law - 1) < 0.3,
+                f"{key} is {one[key]:.3g} at d_k = {d_k}; it should be near {law}",
+                f"d_k = {d_k} 时 {key} 是 {one[key]:.3g}；应接近 {law}",
+            )
+
+
+@score_statistics.property("without scaling the gradient vanishes", "不缩放时梯度消失", (torch.float64,))
+def statistics_vanishing(answer, case):
+    narrow, wide = (statistics(answer, d_k, 32, generator(case, 5)) for d_k in (4, 1024))
+    one, other = (numbers["gradient"] for numbers in (narrow, wide))
+    expect(
+        0 < other < one / 2,
+        f"gradient goes from {one:.3g} to {other:.3g} as d_k goes from 4 to 1024; unscaled it vanishes",
+        f"d_k 从 4 到 1024，gradient 从 {one:.3g} 变为 {other:.3g}；不缩放时它应消失",
+    )
+    one, other = (numbers["gradient_scaled"] for numbers in (narrow, wide))
+    expect(
+        abs(other / one - 1) < 0.3,
+        f"gradient_scaled goes from {one:.3g} to {other:.3g} as d_k goes from 4 to 1024; scaled it hardly changes",
+        f"d_k 从 4 到 1024，gradient_scaled 从 {one:.3g} 变为 {other:.3g}；缩放后它应几乎不变",
+    )
+
+
+@score_statistics.property("randomness comes from the generator alone", "随机性只来自 generator", (torch.float64,))
+def statistics_generator(answer, case):
+    draw = generator(case, 5)
+    one, next_one = (statistics(answer, 8, 6, draw) for _ in range(2))
+    torch.manual_seed(99)
+    again, other = statistics(answer, 8, 6, generator(case, 5)), statistics(answer, 8, 6, generator(case, 6))
+    expect(
+        one == again,
+        "the same generator gave other numbers: something was drawn without generator=generator",
+        "同样的 generator 给出不同的数：有的抽样没有写 generator=generator",
+    )
+    expect(
+        one != other,
+        "another seed gave the same numbers: a seed of its own is set inside",
+        "换了种子，数却一样：函数里自己设了种子",
+    )
+    expect(
+        one != next_one,
+        "a second call with the same generator gave the same numbers: the generator was set back",
+        "用同一个 generator 再调用一次，数却一样：generator 被重置了",
+    )
+
+
+# --- MultiHeadAttention ---------------------------------------------------------------------------------------
+
+MultiHeadAttention = Check("MultiHeadAttention")
+
+LINEARS = ("w_q.weight", "w_k.weight", "w_v.weight", "w_o.weight")
+
+
+def multi_head_state(case: Case, d_model: int, n_head: int) -> dict[str, Tensor]:
+    """Random weights under the names that the exercise asks for; gates differ from 1 and from one another."""
+    state = {name: projection(case, d_model, d_model) for name in LINEARS}
+    return state | {"gate": case.tensor([0.5 + head for head in range(n_head)])}
+
+
+def build(answer, case: Case, state: dict[str, Tensor], d_model: int, n_head: int):
+    """The answer's module with these weights copied in; one that does not mix the words is none.
+
+    Parameters beyond those asked for stay as they are: they cost the property that names them, not all.
+    """
+    module = answer(d_model, n_head).to(case.device, case.dtype)
+    expect_names_and_shapes(module, d_model, n_head)
+    module.load_state_dict(state, strict=False)
+    x = case.randn(1, 4, d_model)
+    moved = x.clone()
+    moved[:, 0] += 3
+    out, other = tensor(module(x)), tensor(module(moved))
+    expect(
+        out.shape == x.shape and not case.close(out[:, 1:], other[:, 1:]),
+        "no word's result depends on another word: nothing attends",
+        "没有一个词的结果依赖别的词：没有注意力",
+    )
+    return module
+
+
+def tensor(out) -> Tensor:
+    expect(
+        isinstance(out, Tensor),
+        f"forward returns one tensor (…, T, d_model), got {type(out).__name__}",
+        f"forward 应返回一个张量 (…, T, d_model)，得到的是 {type(out).__name__}",
+    )
+    return out
+
+
+def expect_names_and_shapes(module, d_model: int, n_head: int) -> None:
+    got = {name: tuple(value.shape) for name, value in dict(module.state_dict()).items()}
+    expect(
+        not any("in_proj" in name for name in got),
+        "these are the parameters of nn.MultiheadAttention; the module is to have w_q, w_k, w_v, w_o and gate",
+        "这些是 nn.MultiheadAttention 的参数；模块应有 w_q、w_k、w_v、w_o 与 gate",
+    )
+    wanted = {name: (d_model, d_model) for name in LINEARS} | {"gate": (n_head,)}
+    for name, shape in wanted.items():
+        expect(name in got, f"there is no parameter {name}", f"缺少参数 {name}")
+        expect(
+            got[name] == shape,
+            f"{name} has shape {got[name]}; it should be {shape}",
+            f"{name} 的形状是 {got[name]}；应为 {shape}",
+        )
+
+
+def split(x: Tensor, n_head: int) -> Tensor:
+    """(…, T, d_model) → (…, H, T, d_k)"""
+    return x.unflatten(-1, (n_head, -1)).transpose(-3, -2)
+
+
+def split_by_view(x: Tensor, n_head: int) -> Tensor:
+    return x.reshape(*x.shape[:-2], n_head, x.shape[-2], -1)
+
+
+def split_interleaved(x: Tensor, n_head: int) -> Tensor:
+    return x.unflatten(-1, (-1, n_head)).movedim(-1, -3)
+
+
+def merge(z: Tensor) -> Tensor:
+    """(…, H, T, d_k) → (…, T, d_model)"""
+    return z.transpose(-3, -2).flatten(-2)
+
+
+def merge_by_view(z: Tensor) -> Tensor:
+    return z.reshape(*z.shape[:-3], z.shape[-2], -1)
+
+
+def multi_head(x, state, n_head, gated=True, projected=True, split=split, merge=merge, **mistake) -> Tensor:
+    """The module's output in float64; what follows `n_head` makes the known mistakes."""
+    x, (w_q, w_k, w_v, w_o) = x.double(), (state[name].double() for name in LINEARS)
+    z, _ = attend(*(split(x @ w.T, n_head) for w in (w_q, w_k, w_v)), **mistake)
+    if gated:
+        z = state["gate"].double()[:, None, None] * z
+    return merge(z) @ w_o.T if projected else merge(z)
+
+
+def multi_head_mistakes(x, state, n_head) -> dict[Text, Tensor]:
+    d_model = x.shape[-1]
+    wrong = {
+        (
+            "the heads were split by view(…, H, T, d_k) without transpose: right shape, wrong numbers",
+            "用 view(…, H, T, d_k) 分头而没有转置：形状对，数值错",
+        ): dict(split=split_by_view),
+        (
+            "the heads were split and merged by view without transpose: right shape, wrong numbers",
+            "分头与合并都用 view 而没有转置：形状对，数值错",
+        ): dict(split=split_by_view, merge=merge_by_view),
+        (
+            "the heads were merged without transposing back: right shape, wrong numbers",
+            "合并各头前没有转置回来：形状对，数值错",
+        ): dict(merge=merge_by_view),
+        (
+            "head h took every H-th feature; it takes d_k neighbouring ones",
+            "第 h 头每隔 H 个取一个特征；应取相邻的 d_k 个",
+        ): dict(split=split_interleaved),
+        ("the softmax runs over the heads; it runs over the keys", "softmax 作用在了头上；应作用在键上"): dict(dim=-3),
+        ("the softmax runs over the queries; it runs over the keys", "softmax 作用在了查询上；应作用在键上"): dict(
+            dim=-2
+        ),
+        ("w_o is not applied: nothing mixes the heads", "没有用 w_o：各头没有混合"): dict(projected=False),
+        (
+            "the gate is not applied: each head's result is multiplied by its gate",
+            "没有用 gate：每个头的结果都要乘它的门",
+        ): dict(gated=False),
+        ("there is a causal mask; none was asked for", "加了因果掩码；题目没有要求"): dict(causal=True),
+    }
+    values = {sentence: multi_head(x, state, n_head, **mistake) for sentence, mistake in wrong.items()}
+    for sentence, scale in wrong_scales(d_model // n_head, d_model=d_model, T=x.shape[-2]):
+        values[sentence] = multi_head(x, state, n_head, scale=scale)
+    gate = state["gate"].double()
+    every_word = gate.repeat(d_model // n_head)
+    features = multi_head(x, state, n_head, gated=False, projected=False)
+    values[
+        (
+            "the gates are laid out feature by feature; all d_k features of head h have gate[h]",
+            "门按特征轮流排列了；第 h 头的 d_k 个特征都应乘 gate[h]",
+        )
+    ] = features * every_word @ state["w_o.weight"].double().T
+    after = gate.repeat_interleave(d_model // n_head)
+    values[
+        (
+            "the gate is applied after w_o, where the heads are mixed; apply it before",
+            "门乘在了 w_o 之后，那里各头已经混合；应乘在之前",
+        )
+    ] = features @ state["w_o.weight"].double().T * after
+    return values
+
+
+@MultiHeadAttention.property("parameters by name, gates open at first", "参数名称正确，门起初全开")
+def heads_parameters(answer, case):
+    module = answer(12, 3).to(case.device, case.dtype)
+    expect_names_and_shapes(module, 12, 3)
+    state = dict(module.state_dict(keep_vars=True))
+    biased = [name for name in state if name.endswith(".bias")]
+    expect(not biased, f"{', '.join(biased)}: the projections have no bias", f"{', '.join(biased)}：投影不带偏置")
+    more = sorted({*state} - {*LINEARS, "gate"})
+    expect(not more, f"beyond the parameters asked for there is {', '.join(more)}", f"多出了参数 {', '.join(more)}")
+    frozen = [name for name, value in state.items() if not value.requires_grad]
+    expect(
+        not frozen,
+        f"{', '.join(frozen)} is not trainable: make it a parameter",
+        f"{', '.join(frozen)} 不可训练：应是参数",
+    )
+    case.expect_close(
+        state["gate"],
+        torch.ones(3),
+        {
+            (
+                "the gates start at 0, so nothing passes; start at 1",
+                "门从 0 开始，什么都通不过；应从 1 开始",
+            ): torch.zeros(3)
+        },
+    )
+    build(answer, case, multi_head_state(case, 12, 3), 12, 3)
+
+
+@MultiHeadAttention.property("equals the reference with copied weights", "复制权重后与参考实现一致")
+def heads_reference(answer, case):
+    state = multi_head_state(case, 12, 3)
+    module, x = build(answer, case, state, 12, 3), case.randn(2, 5, 12)
+    case.expect_close(tensor(module(x)), multi_head(x, state, 3), multi_head_mistakes(x, state, 3))
+
+
+@MultiHeadAttention.property("one head is plain attention", "只有一个头时就是普通注意力")
+def heads_single(answer, case):
+    state = multi_head_state(case, 6, 1)
+    module, x = build(answer, case, state, 6, 1), case.randn(1, 5, 6)
+    case.expect_close(tensor(module(x)), multi_head(x, state, 1), multi_head_mistakes(x, state, 1))
+
+
+def one_gate(case: Case, state: dict[str, Tensor], head: int) -> dict[str, Tensor]:
+    gate = torch.zeros_like(state["gate"])
+    gate[head] = 1
+    return state | {"gate": gate}
+
+
+@MultiHeadAttention.property("a gate of 0 switches its head off", "门为 0 就关掉这个头")
+def heads_gate(answer, case):
+    state, x = multi_head_state(case, 12, 3), case.randn(1, 5, 12)
+    module = build(answer, case, state, 12, 3)
+    whole = tensor(module(x)).detach()
+    parts = []
+    for head, gate in enumerate(state["gate"].tolist()):
+        module.load_state_dict(one_gate(case, state, head), strict=False)
+        parts.append(gate * tensor(module(x)).detach())
+    sentence = (
+        "the heads, each times its gate, do not add up to the whole: a head's result is to be multiplied by its gate",
+        "逐个头的结果乘各自的门，加起来不等于整体：应在 w_o 之前把每个头的结果乘上它的门",
+    )
+    case.expect_close(sum(part.double() for part in parts).to(whole), whole.double(), otherwise=sentence)
+    module.load_state_dict(state | {"gate": torch.zeros_like(state["gate"])}, strict=False)
+    closed = tensor(module(x))
+    still = (
+        "with every gate at 0 something still passes: the gate multiplies the result, not the scores",
+        "所有门为 0 时仍有东西通过：门乘的是结果，不是分数",
+    )
+    case.expect_close(closed, torch.zeros(1, 5, 12), otherwise=still)
+
+
+@MultiHeadAttention.property("a head depends on its own weights alone", "每个头只依赖自己的权重")
+def heads_independent(answer, case):
+    state, x = multi_head_state(case, 12, 3), case.randn(1, 5, 12)
+    module = build(answer, case, state, 12, 3)
+    for head in range(3):
+        alone = one_gate(case, state, head)
+        module.load_state_dict(alone, strict=False)
+        before = tensor(module(x))
+        for name in LINEARS[:3]:
+            for other in range(3):
+                changed = alone[name].clone()
+                changed[4 * other : 4 * other + 4] = changed[4 * other : 4 * other + 4].flip(-1) * 2
+                module.load_state_dict(alone | {name: changed}, strict=False)
+                same = case.close(tensor(module(x)), before)
+                rows = f"{4 * other}:{4 * other + 4}"
+                if other == head:
+                    expect(
+                        not same,
+                        f"rows {rows} of {name} are head {head}'s own, and it does not use them",
+                        f"{name} 的第 {rows} 行属于第 {head} 头，它却没有用到",
+                    )
+                else:
+                    expect(
+                        same,
+                        f"rows {rows} of {name} are head {other}'s, and they move head {head}: heads mix before w_o",
+                        f"{name} 的第 {rows} 行属于第 {other} 头，却影响了第 {head} 头：在 w_o 之前各头就混在了一起",
+                    )
+
+
+@MultiHeadAttention.property("the order of the words does not matter", "与词的次序无关")
+def heads_equivariant(answer, case):
+    state, x = multi_head_state(case, 12, 3), case.randn(1, 5, 12)
+    module = build(answer, case, state, 12, 3)
+    order = torch.tensor([3, 0, 4, 1, 2], device=case.device)
+    moved, whole = tensor(module(x[:, order])), tensor(module(x))
+    last = x.clone()
+    last[:, -1] += 3
+    expect(
+        not case.close(tensor(module(last))[:, :-1], whole[:, :-1]),
+        "no word looks at a later one: there is a causal mask, and none was asked for",
+        "没有词能看到后面的词：加了因果掩码，而题目没有要求",
+    )
+    sentence = (
+        "with the words in another order, the same words get other results: words were mixed up or masked",
+        "换一下词的次序，同样的词得到不同的结果：词与词被弄混或被遮住了",
+    )
+    case.expect_close(moved, whole[:, order], otherwise=sentence)
+
+
+@MultiHeadAttention.property("leading dimensions are a batch", "前面的维度是批次")
+def heads_batch(answer, case):
+    state, x = multi_head_state(case, 12, 3), case.randn(2, 3, 5, 12)
+    module = build(answer, case, state, 12, 3)
+    with any_leading_dimensions():
+        whole, one = tensor(module(x)), tensor(module(x[0, 0]))
+    alone = torch.stack([torch.cat([tensor(module(sequence[None])) for sequence in row]) for row in x])
+    sentence = (
+        "a sequence in a batch gets another result than alone",
+        "批次中的序列与单独计算的结果不同",
+    )
+    case.expect_close(whole, alone, otherwise=sentence)
+    case.expect_close(one, alone[0, 0])
+
+
+@MultiHeadAttention.property("refuses a width that the heads cannot share", "头分不匀的宽度会被拒绝")
+def heads_refused(answer, case):
+    build(answer, case, multi_head_state(case, 12, 3), 12, 3)
+    try:
+        answer(10, 3)
+    except Exception as error:
+        expect(
+            isinstance(error, ValueError),
+            f"MultiHeadAttention(10, 3) raised {type(error).__name__}; raise a ValueError that says why it cannot be",
+            f"MultiHeadAttention(10, 3) 抛出了 {type(error).__name__}；应抛出 ValueError 并说明原因",
+        )
+        expect(
+            "10" in str(error) and "3" in str(error),
+            "the ValueError does not name both numbers, 10 and 3",
+            "ValueError 的说明里没有 10 与 3 这两个数",
+        )
+    else:
+        raise PropertyFailed(
+            "MultiHeadAttention(10, 3) was built; raise a ValueError that says why it cannot be",
+            "MultiHeadAttention(10, 3) 竟然建成了；应抛出 ValueError 并说明原因",
+        )
+
+
+MultiHeadAttention.add_standard_properties(
+    lambda case: (case.randn(2, 4, 6),),
+    lambda answer, case: build(answer, case, multi_head_state(case, 6, 2), 6, 2),
+)
+
+
+# --- cross_attention ------------------------------------------------------------------------------------------
+
+cross_attention = Check("cross_attention")
+
+
+def cross_arguments(case: Case, t_q=3, t_k=5, d_dec=4, d_enc=6, d_k=3, d_v=7) -> tuple[Tensor, ...]:
+    return (
+        case.randn(t_q, d_dec),
+        case.randn(t_k, d_enc),
+        projection(case, d_dec, d_k),
+        projection(case, d_enc, d_k),
+        projection(case, d_enc, d_v),
+    )
+
+
+def cross_reference(decoder, encoder, w_q, w_k, w_v, **mistake) -> tuple[Tensor, Tensor, Tensor]:
+    """Context, coverage and, for the mistakes, the weights."""
+    decoder, encoder, w_q, w_k, w_v = (t.double() for t in (decoder, encoder, w_q, w_k, w_v))
+    context, weights = attend(decoder @ w_q, encoder @ w_k, encoder @ w_v, **mistake)
+    return context, weights.sum(-2), weights
+
+
+def cross_pair(answer, *given: Tensor) -> tuple[Tensor, Tensor]:
+    return pair(answer(*given), "coverage")
+
+
+@cross_attention.property("from decoder to encoder, scores divided by √d_k", "从解码器看编码器，分数除以 √d_k")
+def cross_values(answer, case):
+    given = decoder, encoder, w_q, w_k, w_v = cross_arguments(case, t_q=5, t_k=5, d_dec=4, d_enc=4)
+    d, e, q, k, v = (t.double() for t in given)
+    mistakes = {
+        (
+            "the roles are reversed: queries come from the decoder, keys and values from the encoder",
+            "角色反了：查询来自解码器，键与值来自编码器",
+        ): cross_reference(encoder, decoder, w_q, w_k, w_v)[0],
+        (
+            "the decoder attends to itself; keys and values come from the encoder",
+            "解码器在看自己；键与值应来自编码器",
+        ): cross_reference(decoder, decoder, w_q, w_k, w_v)[0],
+        (
+            "the encoder attends to itself; queries come from the decoder",
+            "编码器在看自己；查询应来自解码器",
+        ): cross_reference(encoder, encoder, w_q, w_k, w_v)[0],
+        ("the keys come from the decoder; they come from the encoder", "键来自解码器；应来自编码器"): attend(
+            d @ q, d @ k, e @ v
+        )[0],
+        ("the values come from the decoder; they come from the encoder", "值来自解码器；应来自编码器"): attend(
+            d @ q, e @ k, d @ v
+        )[0],
+        ("queries and keys have changed places", "查询与键互换了位置"): attend(e @ k, d @ q, e @ v)[0],
+        ("there is a causal mask; none was asked for", "加了因果掩码；题目没有要求"): cross_reference(
+            *given, causal=True
+        )[0],
+        (
+            "the softmax runs over the queries; it runs over the keys",
+            "softmax 作用在了查询上；应作用在键上",
+        ): cross_reference(*given, dim=-2)[0],
+        (
+            "coverage stands first; return (context, coverage)",
+            "coverage 放在了前面；应返回 (context, coverage)",
+        ): cross_reference(*given)[1],
+    }
+    for sentence, scale in wrong_scales(3, d_decoder=4, T_k=5):
+        mistakes[sentence] = cross_reference(*given, scale=scale)[0]
+    context, _ = cross_pair(answer, *given)
+    case.expect_close(context, cross_reference(*given)[0], mistakes)
+
+
+@cross_attention.property("decoder and encoder may differ in length and width", "解码器与编码器的长度、宽度可以不同")
+def cross_limits(answer, case):
+    for t_q, t_k in ((3, 5), (5, 3)):
+        decoder, encoder, *w = cross_arguments(case, t_q, t_k)
+        values = encoder.double() @ w[2].double()
+        context, _ = cross_pair(answer, torch.zeros_like(decoder), encoder, *w)
+        expect(
+            tuple(context.shape) == (t_q, 7),
+            f"{t_q} decoder and {t_k} encoder positions gave a context of shape {tuple(context.shape)}, not {(t_q, 7)}",
+            f"解码器 {t_q} 个位置、编码器 {t_k} 个位置，context 的形状是 {tuple(context.shape)}，而不是 {(t_q, 7)}",
+        )
+        part = values[:t_q].mean(0).expand(t_q, 7)
+        case.expect_close(
+            context,
+            values.mean(0).expand(t_q, 7),
+            {
+                (
+                    "queries of zero do not average all the encoder's values: it was cut to the decoder's length",
+                    "查询为零时得到的不是整个编码器的值的平均：编码器被截成了解码器的长度",
+                ): part,
+            },
+            otherwise=(
+                "queries of zero do not average the values: the weights are no softmax over the encoder",
+                "查询为零时得到的不是值的平均：权重不是沿编码器的 softmax",
+            ),
+        )
+        context, coverage = cross_pair(answer, decoder, encoder[:1], *w)
+        case.expect_close(context, values[:1].expand(t_q, 7))
+        case.expect_close(coverage, torch.tensor([float(t_q)]))
+
+
+@cross_attention.property("coverage is what each encoder position receives", "coverage 是编码器每个位置得到的注意力")
+def cross_coverage(answer, case):
+    eye = case.tensor(torch.eye(5, dtype=torch.float64))
+    # with values that are the rows of the identity, the context is the matrix of weights
+    weights, coverage = cross_pair(answer, case.randn(3, 4), eye, projection(case, 4, 3), case.randn(5, 3), eye)
+    weights = weights.detach().double()
+    expect(
+        not case.close(coverage, torch.ones(5)) or not case.close(weights.sum(-2), torch.ones(5)),
+        "every encoder position received exactly 1: the softmax ran over the queries, not the keys",
+        "编码器的每个位置都恰好得到 1：softmax 作用在了查询上，而不是键上",
+    )
+    case.expect_close(
+        coverage,
+        weights.sum(-2),
+        {
+            (
+                "this is the mean over the decoder positions; coverage is the sum",
+                "这是对解码器各位置的平均；coverage 是求和",
+            ): weights.mean(-2),
+            (
+                "this is the maximum over the decoder positions; coverage is the sum",
+                "这是对解码器各位置的最大值；coverage 是求和",
+            ): weights.amax(-2),
+            (
+                "the weights were summed over the keys, which gives 1 for each query; sum over the queries",
+                "沿键求了和，每个查询都得 1；应沿查询求和",
+            ): weights.sum(-1),
+            (
+                "these are the weights themselves; sum them over the decoder positions",
+                "这是权重本身；应沿解码器的位置求和",
+            ): weights,
+        },
+    )
+    expect(
+        case.close(coverage.sum(-1), torch.tensor(3.0)),
+        "3 decoder positions give away a coverage of 3 in all; the weights are no softmax over the keys",
+        "解码器 3 个位置给出的 coverage 总和应为 3；权重不是沿键的 softmax",
+    )
+
+
+@cross_attention.property("a decoder position moves its own context alone", "解码器的一个位置只影响自己的 context")
+def cross_decoder_moves(answer, case):
+    decoder, *rest = cross_arguments(case)
+    context, coverage = cross_pair(answer, decoder, *rest)
+    moved = decoder.clone()
+    moved[1] += 3
+    new_context, new_coverage = cross_pair(answer, moved, *rest)
+    others = [0, 2]
+    expect(
+        not case.close(new_context[1], context[1]),
+        "decoder position 1 was moved and its context stayed: the queries do not come from the decoder",
+        "移动了解码器的第 1 个位置，它的 context 却没变：查询不来自解码器",
+    )
+    expect(
+        case.close(new_context[others], context[others]),
+        "decoder position 1 was moved and others changed: keys or values use it, or the softmax runs over queries",
+        "移动了解码器的第 1 个位置，别的位置也变了：键或值用到了解码器，或 softmax 沿错了轴",
+    )
+    expect(not case.close(new_coverage, coverage), "coverage did not change", "coverage 没有变")
+
+
+@cross_attention.property("an encoder position moves every context", "编码器的一个位置影响所有 context")
+def cross_encoder_moves(answer, case):
+    decoder, encoder, *w = cross_arguments(case)
+    context, _ = cross_pair(answer, decoder, encoder, *w)
+    for position in range(5):
+        moved = encoder.clone()
+        moved[position] = -2 * moved[position]
+        new_context, _ = cross_pair(answer, decoder, moved, *w)
+        still = [row for row in range(3) if case.close(new_context[row], context[row])]
+        expect(
+            not still,
+            f"encoder position {position} was moved and decoder positions {still} did not notice: masked or cut off",
+            f"移动了编码器的第 {position} 个位置，解码器位置 {still} 却没有变：被掩码或截断挡住了",
+        )
+
+
+@cross_attention.property("the order of the encoder does not matter", "与编码器的次序无关")
+def cross_invariant(answer, case):
+    decoder, encoder, *w = cross_arguments(case)
+    order = torch.tensor([3, 0, 4, 1, 2], device=case.device)
+    context, coverage = cross_pair(answer, decoder, encoder, *w)
+    moved_context, moved_coverage = cross_pair(answer, decoder, encoder[order], *w)
+    expect(
+        tuple(context.shape) == (3, 7) and tuple(coverage.shape) == (5,),
+        f"context is {tuple(context.shape)} and coverage {tuple(coverage.shape)}, not (3, 7) and (5,)",
+        f"context 是 {tuple(context.shape)}，coverage 是 {tuple(coverage.shape)}，而不是 (3, 7) 与 (5,)",
+    )
+    expect(
+        not case.close(coverage, coverage[:1].expand(5)),
+        "every encoder position received the same: coverage does not depend on the scores",
+        "编码器的每个位置得到的都一样：coverage 与分数无关",
+    )
+    sentence = (
+        "with the encoder in another order, the decoder gets another context: something depends on the position",
+        "换一下编码器的次序，解码器得到不同的 context：有什么依赖了位置",
+    )
+    case.expect_close(moved_context, context, otherwise=sentence)
+    along = ("coverage does not follow when the encoder is reordered", "编码器换了次序，coverage 没有跟着换")
+    case.expect_close(moved_coverage, coverage[order], otherwise=along)
+
+
+@cross_attention.property("leading dimensions are a batch and broadcast", "前面的维度是批次，可以广播")
+def cross_batch(answer, case):
+    _, _, *w = cross_arguments(case)
+    decoder, encoder = case.randn(2, 3, 4, 4), case.randn(2, 1, 5, 6)
+    alone = [[cross_pair(answer, beam, encoder[b, 0], *w) for beam in decoder[b]] for b in range(2)]
+    expect(
+        not case.close(alone[0][0][0], alone[1][2][0]),
+        "different decoders got the same context",
+        "不同的解码器得到了相同的 context",
+    )
+    sentence = (
+        "decoder (2, 3, 4, 4) with encoder (2, 1, 5, 6) gives other results than each pair alone",
+        "decoder (2, 3, 4, 4) 配 encoder (2, 1, 5, 6)，结果与逐对计算不同",
+    )
+    with any_leading_dimensions():
+        together = cross_pair(answer, decoder, encoder, *w)
+    for part, got in enumerate(together):
+        case.expect_close(
+            got, torch.stack([torch.stack([each[part] for each in row]) for row in alone]), otherwise=sentence
+        )
+
+
+@cross_attention.property("large scores do not overflow", "分数很大也不溢出")
+def cross_stable(answer, case):
+    eye = torch.eye(3, dtype=torch.float64)
+    rows = case.tensor(torch.diag(torch.tensor([200.0, 200.0, 0.0])))
+    queries = rows[[0, 2]]
+    context, coverage = cross_pair(
+        answer, queries, rows, case.tensor(eye), case.tensor(eye), case.tensor(eye[:, :2] / 8)
+    )
+    expect(
+        bool(torch.isfinite(context).all() and torch.isfinite(coverage).all()),
+        "exp overflowed or divided 0 by 0: subtract each row's own maximum first, as torch.softmax does",
+        "exp 溢出，或出现了 0/0：应先减去每一行自己的最大值，torch.softmax 就是这样做的",
+    )
+    weights = torch.tensor([[1, 0, 0], [1 / 3, 1 / 3, 1 / 3]], dtype=torch.float64)
+    case.expect_close(context, weights @ rows[:, :2].double().cpu() / 8)
+    case.expect_close(coverage, weights.sum(0))
+
+
+cross_attention.add_standard_properties(cross_arguments, lambda answer, case: partial(cross_pair, answer))
