@@ -1,0 +1,82 @@
+"""`insidegpt …`: the book's commands. What a command needs is imported when it runs, so `--help` is quick."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from insidegpt.errors import UserError
+from insidegpt.repository import repository_root
+
+app = typer.Typer(
+    help="Inside GPT-2 · 走进 GPT-2", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+@contextlib.contextmanager
+def _plain_endings() -> Iterator[None]:
+    """End with one sentence and status 2 for a mistake that the user can mend, quietly with 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # where a terminal cannot show Chinese
+    try:
+        yield
+    except UserError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("stopped · 已停止", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+@app.command()
+def check(
+    notebook: Annotated[Path, typer.Argument(help="The notebook with your answers · 写有答案的笔记本")],
+    json: Annotated[Path | None, typer.Option(help="Also write the result to this file · 结果另存为 JSON")] = None,
+    timeout: Annotated[int | None, typer.Option(min=1, help="Seconds a cell may take · 每个单元的时限（秒）")] = None,
+) -> None:
+    """Grade one notebook of exercises · 批改一个练习笔记本"""
+    with _plain_endings():
+        from json import dumps
+
+        from rich.console import Console
+
+        root = repository_root(notebook, Path.cwd())
+        console = Console()
+        with console.status("starting · 启动中"):
+            from insidegpt.grading.check import check as grade
+            from insidegpt.grading.feedback import write_page
+            from insidegpt.grading.report import print_report
+        report = grade(notebook, root, timeout, console)
+        print_report(report, console)
+        page = root / "_build" / "feedback" / f"{report.chapter}.html"
+        try:
+            write_page(report, page)
+            if json is not None:
+                json.write_text(dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{error.filename} cannot be written ({error.strerror}).",
+                f"无法写入 {error.filename}（{error.strerror}）。",
+            ) from error
+        print(f"Feedback · 反馈  {page}")
+
+
+@app.command()
+def site() -> None:
+    """Build all editions of the site into _build/site · 生成网站的各个版本"""
+    with _plain_endings():
+        from insidegpt.site.build import main
+
+        main(repository_root(Path.cwd()))
+
+
+@app.command()
+def serve(port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port · 端口")] = 8000) -> None:
+    """Serve the built site on this computer · 在本机上浏览网站"""
+    with _plain_endings():
+        from insidegpt.site.serve import serve
+
+        serve(repository_root(Path.cwd()) / "_build" / "site", port)

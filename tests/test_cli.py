@@ -1,0 +1,161 @@
+"""The command line: quick to start, one sentence for a mistake, quiet on Ctrl-C."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from typer.testing import CliRunner
+
+from insidegpt.cli import app
+from small_course import cell, mark
+
+INSIDEGPT = Path(sys.executable).parent / "insidegpt"
+
+
+@pytest.fixture
+def in_course(course, monkeypatch):
+    """The small course, as the current folder."""
+    monkeypatch.chdir(course)
+    return course
+
+
+def assert_one_sentence(ran, words: str) -> None:
+    """The command ended with status 2 and one line, in both languages, that contains the words."""
+    assert ran.exit_code == 2
+    assert ran.stdout == ""
+    assert ran.stderr.count("\n") == 1 and " · " in ran.stderr
+    assert words in ran.stderr
+    assert "Traceback" not in ran.output
+
+
+def until(condition, seconds: float = 30):
+    """Wait until the condition gives something true, and return that."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return value
+
+
+def test_help_names_the_commands():
+    ran = CliRunner().invoke(app, ["--help"])
+    assert ran.exit_code == 0
+    assert all(command in ran.stdout for command in ("check", "site", "serve"))
+
+
+def test_starting_imports_nothing_heavy():
+    heavy = "torch", "nbgrader", "nbformat", "jupyter_client", "jinja2", "transformers", "matplotlib"
+    code = f"import sys, insidegpt.cli; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"print('hello')", "is not a Jupyter notebook that can be read"),
+        (b"", "is not a Jupyter notebook that can be read"),
+        (b"\xff\xfe\x00", "is not a Jupyter notebook that can be read"),
+        (b"[1, 2]", "is not a Jupyter notebook that can be read"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}}', "is not a Jupyter notebook that can be read"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [1]}', "is not a Jupyter notebook"),
+        (b'{"nbformat": 99, "cells": []}', "is not a Jupyter notebook that can be read"),
+        (b'{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}', "holds no exercise of the book"),
+    ],
+)
+def test_a_file_that_cannot_be_graded_is_refused_in_one_sentence(in_course, tmp_path, content, words):
+    path = tmp_path / "work.ipynb"
+    path.write_bytes(content)
+    assert_one_sentence(CliRunner().invoke(app, ["check", str(path)]), words)
+
+
+def test_a_missing_file_is_refused_in_one_sentence(in_course):
+    assert_one_sentence(CliRunner().invoke(app, ["check", "nowhere.ipynb"]), "There is no file nowhere.ipynb")
+
+
+def test_a_folder_is_refused_in_one_sentence(in_course):
+    assert_one_sentence(CliRunner().invoke(app, ["check", "exercises/small"]), "exercises/small is a folder")
+
+
+def test_a_notebook_of_another_course_is_refused_in_one_sentence(in_course, tmp_path):
+    path = tmp_path / "work.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell("1", metadata=mark("question_1", solution=True))]), path)
+    assert_one_sentence(CliRunner().invoke(app, ["check", str(path)]), "holds no exercise of the book")
+
+
+def test_outside_the_repository_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in (["check", "work.ipynb"], ["site"], ["serve"]):
+        assert_one_sentence(CliRunner().invoke(app, command), "not inside the book's repository")
+
+
+def test_a_result_that_cannot_be_written_is_one_sentence(in_course, tmp_path):
+    command = ["check", "exercises/small/small.ipynb", "--json", str(tmp_path / "no" / "folder.json")]
+    ran = CliRunner().invoke(app, command)
+    assert ran.exit_code == 2
+    assert "folder.json cannot be written (No such file or directory)" in ran.stderr
+
+
+def test_the_time_limit_is_the_users_to_choose(in_course, tmp_path):
+    notebook = nbformat.read("exercises/small/small.ipynb", as_version=4)
+    cell(notebook, "times_2").source = "from time import sleep\nsleep(2)"
+    nbformat.write(notebook, tmp_path / "slow.ipynb")
+    ran = CliRunner().invoke(app, ["check", str(tmp_path / "slow.ipynb"), "--timeout", "1"])
+    assert ran.exit_code == 0
+    assert "the answer cell did not finish within 1 s" in ran.stdout
+
+
+def test_ctrl_c_stops_the_check_and_its_kernel(in_course, tmp_path):
+    notebook = nbformat.read("exercises/small/small.ipynb", as_version=4)
+    pid_file = tmp_path / "pid"
+    code = f"import os, pathlib, time\npathlib.Path({str(pid_file)!r}).write_text(f'{{os.getpid()}}.')\ntime.sleep(600)"
+    cell(notebook, "times_2").source = code
+    nbformat.write(notebook, tmp_path / "loop.ipynb")
+    command = [INSIDEGPT, "check", tmp_path / "loop.ipynb", "--timeout", "500"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        pid = until(lambda: pid_file.exists() and pid_file.read_text().endswith(".") and pid_file.read_text()[:-1])
+        ran.send_signal(signal.SIGINT)
+        out, said = ran.communicate(timeout=30)
+    assert (ran.returncode, out, said) == (130, "", "stopped · 已停止\n")
+    until(lambda: not os.path.exists(f"/proc/{pid}"))
+
+
+@pytest.fixture
+def built_site(in_course):
+    """A repository with a site to serve."""
+    site = in_course / "_build" / "site"
+    site.mkdir(parents=True, exist_ok=True)
+    (site / "index.html").write_text("<h1>走进 GPT-2</h1>", encoding="utf-8")
+    return site
+
+
+def test_serve_shows_the_site_until_ctrl_c(built_site):
+    command = [INSIDEGPT, "serve", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        url = ran.stdout.readline().split()[0]
+        with urllib.request.urlopen(url) as page:
+            assert "走进 GPT-2" in page.read().decode()
+        ran.send_signal(signal.SIGINT)
+        _, said = ran.communicate(timeout=30)
+    assert url.startswith("http://127.0.0.1:")
+    assert (ran.returncode, said) == (130, "stopped · 已停止\n")
+
+
+def test_a_port_in_use_is_one_sentence(built_site):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = CliRunner().invoke(app, ["serve", "--port", str(port)])
+    assert_one_sentence(ran, f"Port {port} cannot be used (Address already in use)")
+
+
+def test_serving_before_building_is_one_sentence(in_course, tmp_path, monkeypatch):
+    (tmp_path / "nbgrader_config.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert_one_sentence(CliRunner().invoke(app, ["serve"]), "There is no site yet: run `make book` first.")
