@@ -1,9 +1,8 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
-READER := $(if $(findstring zh,$(LANG)),--LabApp.locale=zh_CN)
 export PYTHONPATH := tests
 
-.PHONY: book serve lab test exercises outputs stamp
+.PHONY: book serve lab lab-zh test exercises outputs stamp
 
 book: .venv/ready
 	@$(BIN)/insidegpt site
@@ -11,8 +10,8 @@ book: .venv/ready
 serve: book
 	@$(BIN)/insidegpt serve
 
-lab: .venv/ready
-	$(BIN)/jupyter lab
+lab lab-zh: .venv/ready
+	JUPYTER_CONFIG_PATH=src/insidegpt/assets/$@ $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/exercises
 
 test: .venv/ready
 	$(BIN)/ruff check .

@@ -44,16 +44,26 @@ def main():
     folder = os.path.join(root, ".venv")
     python = os.path.join(folder, "bin", "python")
     pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    print("Setting up .venv from requirements.txt …", flush=True)
     for step in (
         [sys.executable, "-m", "venv", folder],
         [*pip, "install", "--requirement", os.path.join(root, "requirements.txt")],
-        [*pip, "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", root],
+        [*pip, "install", "--no-deps", "--no-build-isolation", "--editable", root],
     ):
-        if subprocess.call(step) != 0:
+        if run(step) != 0:
             sys.exit(
-                "Setting up .venv stopped at `{}` (the reason stands above): mend that and run the same command "
-                "again, it goes on from what is already there.".format(" ".join(step[1:]))
+                f"Setting up .venv stopped at `{' '.join(step[1:])}` (the reason stands above): mend that and run "
+                "the same command again, it goes on from what is already there."
             )
+
+
+def run(step):
+    """Run a command, show what it does but not what was already done, and return its exit status."""
+    with subprocess.Popen(step, stdout=subprocess.PIPE, text=True) as command:
+        for line in command.stdout:
+            if not line.startswith(("Requirement already satisfied", "Looking in ")):
+                print(line, end="", flush=True)
+    return command.returncode
 
 
 if __name__ == "__main__":

@@ -11,16 +11,21 @@ from pathlib import Path
 
 import yaml
 
+from insidegpt.errors import UserError
 from insidegpt.site.editions import EDITIONS, Edition
 
 SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "book", "exercises", "src/insidegpt/site")
 """What the site is made from, relative to the repository."""
 
 
+UNNEEDED = (".buildinfo", "fontawesome.js*", "*webpack-macros.html")
+"""What the theme brings and no page uses."""
+
+
 def main(root: Path) -> None:
     """Build the editions that are out of date and say where to look.
 
-    Raises SystemExit with a sentence where Jupyter Book stops; its own words stand above.
+    Raises UserError with Jupyter Book's warnings where it stops.
     """
     site = root / "_build" / "site"
     now = fingerprint(root)
@@ -55,13 +60,17 @@ def _build_edition(root: Path, edition: Edition, target: Path) -> None:
     config.write_text(yaml.safe_dump(edition_config(root, edition), allow_unicode=True), "utf8")
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     where = [root, "--config", config, "--path-output", out]
-    built = subprocess.run([jupyter_book, "build", *where, "--quiet", "-W", "--keep-going"])
+    log = out / "build.log"
+    with log.open("w") as said:
+        built = subprocess.run([jupyter_book, "build", *where, "-W", "--keep-going"], stdout=said, stderr=said)
     if built.returncode != 0:
-        raise SystemExit(
-            f"The {edition.name} edition was not built: mend what Jupyter Book names above, then run again."
+        print(*(line for line in log.read_text().splitlines() if "WARNING" in line or "ERROR" in line), sep="\n")
+        raise UserError(
+            f"The {edition.name} edition was not built: mend what stands above (all of it is in {log}).",
+            f"{edition.name} 版没有生成：请先解决上面的问题（完整记录在 {log}）。",
         )
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(out / "_build" / "html", target, ignore=shutil.ignore_patterns(".buildinfo", "fontawesome.js*"))
+    shutil.copytree(out / "_build" / "html", target, ignore=shutil.ignore_patterns(*UNNEEDED))
 
 
 def edition_config(root: Path, edition: Edition) -> dict:

@@ -1,0 +1,159 @@
+"""The site in a real Chromium: search, switching editions, no other host, nothing clipped."""
+
+import os
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from insidegpt.site.editions import EDITIONS
+
+CHROMIUM = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("CI"),
+    reason="no Chromium found: install it (Debian: chromium) to run these",
+)
+QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
+PAGES = [
+    "book/preface",
+    "book/attention",
+    "exercises/attention/attention",
+    "book/glossary",
+    "book/references",
+    "search",
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET.split(), "--no-first-run"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def url(site):
+    """The site served on this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.errors = []
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    yield page
+    page.close()
+    assert page.errors == []
+
+
+def found(page, url, edition, query):
+    """Titles of the pages that a search finds."""
+    page.goto(f"{url}/{edition}/search.html?q={query}")
+    page.wait_for_function("document.querySelector('#search-results p')?.innerText.match(/\\d|not|没有|一致|Nothing/)")
+    return page.locator("#search-results ul.search li > a").all_inner_texts()
+
+
+@pytest.mark.parametrize("edition", ["zh", "en-zh"])
+@pytest.mark.parametrize("query", ["注意力", "缩放点积", "键", "softmax", "查询"])
+def test_search_finds_chinese_words_and_single_characters(page, url, edition, query):
+    assert found(page, url, edition, query)
+
+
+def test_search_finds_a_chinese_word_that_no_dictionary_knows(page, url):
+    assert found(page, url, "zh", "因果掩码")
+
+
+def test_search_finds_english_words_in_the_english_edition(page, url):
+    assert found(page, url, "en", "projections")
+
+
+@pytest.mark.parametrize(
+    ("edition", "query"), [("en", "flibbertigibbet"), ("zh", "龘龘靐靐"), ("zh", "flibbertigibbet")]
+)
+def test_search_finds_nothing_for_nonsense(page, url, edition, query):
+    assert found(page, url, edition, query) == []
+
+
+def test_search_works_from_the_file_system(page, site):
+    assert found(page, site.as_uri(), "zh", "注意力")
+    # A browser lets no script read other files, so Sphinx shows these results without an excerpt.
+    page.errors[:] = [error for error in page.errors if "Failed to fetch" not in error]
+
+
+def test_switching_the_edition_keeps_page_and_section(page, url):
+    page.goto(f"{url}/en/book/attention.html")
+    sections = page.locator("article section section[id]")
+    section = sections.nth(sections.count() // 2).get_attribute("id")
+    page.evaluate("id => document.getElementById(id).scrollIntoView({behavior: 'instant'})", section)
+    page.locator('a[data-edition="zh"]').evaluate("link => link.click()")  # Playwright's own click would scroll first
+    page.wait_for_url(f"**/zh/book/attention.html#{section}")
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    assert abs(page.locator(f"section#{section}").bounding_box()["y"]) < 150
+    assert page.locator(".edition-switcher a[aria-current]").get_attribute("data-edition") == "zh"
+
+
+def test_the_landing_page_remembers_the_edition(page, url):
+    page.goto(f"{url}/en/book/attention.html")
+    page.click('a[data-edition="zh"]')
+    page.goto(f"{url}/index.html")
+    assert page.locator("a[data-last]").get_attribute("data-edition") == "zh"
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_no_page_asks_another_host_for_anything(page, url, site, edition):
+    for base, own in ((url, url), (site.as_uri(), "file://")):
+        asked = []
+        page.on("request", lambda request, asked=asked: asked.append(request.url))
+        failed = []
+        page.on("requestfailed", lambda request, failed=failed: failed.append(request.url))
+        for name in PAGES:
+            page.goto(f"{base}/{edition}/{name}.html")
+            page.wait_for_load_state("networkidle")
+        assert [u for u in asked if not u.startswith((own, "data:", "blob:"))] == []
+        assert [u for u in failed if not u.endswith("favicon.ico")] == []
+
+
+CLIPPED = """() => {
+  const wide = document.documentElement.clientWidth;
+  const scrolls = (e) => { for (; e && e !== document.body; e = e.parentElement) {
+      if (["auto", "scroll", "hidden"].includes(getComputedStyle(e).overflowX)) return true } return false };
+  return [...document.querySelectorAll("article *")]
+    .filter((e) => e.getClientRects().length && !e.closest(".katex-mathml, .onlyprint"))
+    .filter((e) => { const b = e.getBoundingClientRect(); return (b.right > wide + 1 || b.left < -1) && !scrolls(e) })
+    .map((e) => e.outerHTML.slice(0, 120));
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280, 1600])
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_nothing_is_clipped_or_wider_than_the_window(page, url, edition, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    for name in PAGES:
+        page.goto(f"{url}/{edition}/{name}.html")
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
+        assert page.evaluate(CLIPPED) == [], name
+
+
+LUMINANCE = """(e) => { const [r, g, b] = getComputedStyle(e).backgroundColor.match(/\\d+/g).map(Number);
+  return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255 }"""
+
+
+@pytest.mark.parametrize(("scheme", "dark"), [("light", False), ("dark", True)])
+def test_light_and_dark_follow_the_readers_system(page, url, scheme, dark):
+    page.emulate_media(color_scheme=scheme)
+    page.goto(f"{url}/zh/book/attention.html")
+    assert (page.locator("body").evaluate(LUMINANCE) < 0.5) == dark
