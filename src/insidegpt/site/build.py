@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
@@ -29,14 +30,17 @@ def main(root: Path) -> None:
     """
     site = root / "_build" / "site"
     now = fingerprint(root)
-    for edition in EDITIONS.values():
+
+    def build(edition: Edition) -> None:
         stamp = root / "_build" / "editions" / edition.name / "built-from"
         if stamp.is_file() and stamp.read_text() == now and (site / edition.name).is_dir():
-            continue
+            return
         print(f"Building {edition.name} …", flush=True)
-        stamp.unlink(missing_ok=True)
         _build_edition(root, edition, site / edition.name)
         stamp.write_text(now)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each edition is built by a process of its own
+        list(pool.map(build, EDITIONS.values()))
     shutil.copyfile(Path(__file__).with_name("landing.html"), site / "index.html")
     print(f"The book lies in {os.path.relpath(site)}: open {os.path.relpath(site / 'index.html')} in a browser.")
 
@@ -55,7 +59,8 @@ def fingerprint(root: Path) -> str:
 
 def _build_edition(root: Path, edition: Edition, target: Path) -> None:
     out = root / "_build" / "editions" / edition.name
-    out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out, ignore_errors=True)  # Sphinx would keep pages of documents that are gone, and old style sheets
+    out.mkdir(parents=True)
     config = out / "_config.yml"
     config.write_text(yaml.safe_dump(edition_config(root, edition), allow_unicode=True), "utf8")
     jupyter_book = Path(sys.executable).with_name("jupyter-book")

@@ -98,15 +98,6 @@ def _downloads_in_one_language(app, exception):
         path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", "utf8")
 
 
-def _remove_pages_without_source(app, exception):
-    """Sphinx leaves the page of a document that is gone."""
-    own = {"index", "genindex", "search"}
-    for path in Path(app.outdir).rglob("*.html"):
-        page = path.relative_to(app.outdir).with_suffix("").as_posix()
-        if not page.startswith("_static/") and page not in app.env.found_docs | own:
-            path.unlink()
-
-
 def setup(app):
     """Connect everything; `edition` chooses the edition, `edition_switcher` says whether others lie beside it."""
     _translate_theme(app)  # before the theme is loaded: the catalogue that comes first wins
@@ -119,7 +110,6 @@ def setup(app):
     app.connect("doctree-read", _join_chinese_lines)
     app.connect("html-page-context", _page_context)
     app.connect("build-finished", _downloads_in_one_language)
-    app.connect("build-finished", _remove_pages_without_source)
     app.add_css_file("book.css")
     app.add_js_file("book.js", loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}
