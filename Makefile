@@ -2,7 +2,7 @@ PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 export PYTHONPATH := tests
 
-.PHONY: book serve lab lab-zh test exercises outputs stamp
+.PHONY: book serve lab lab-zh test bench exercises outputs stamp
 
 book: .venv/ready
 	@$(BIN)/insidegpt site
@@ -18,6 +18,9 @@ test: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest tests
 	$(BIN)/pytest --nbval --nbval-current-env book
+
+bench: .venv/ready
+	$(BIN)/python benchmarks/page_weight.py
 
 exercises: .venv/ready
 	$(BIN)/python -m insidegpt.grading.release
