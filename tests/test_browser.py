@@ -148,6 +148,29 @@ def test_nothing_is_clipped_or_wider_than_the_window(page, url, edition, width):
         assert page.evaluate(CLIPPED) == [], name
 
 
+LINES_BEGINNING_WITH_A_CLOSING_MARK = """() => {
+  const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT), found = [];
+  for (let text; (text = walker.nextNode()); ) {
+    const before = text.previousSibling;
+    if (!before?.getClientRects || !/^[，。；：、！？）”]/.test(text.data)) continue;
+    const range = document.createRange();
+    range.setStart(text, 0);
+    range.setEnd(text, 1);
+    const mark = range.getClientRects()[0], end = [...before.getClientRects()].pop();
+    if (mark && end && mark.top > end.bottom - 4) found.push(before.textContent.slice(-20) + text.data.slice(0, 9));
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_chinese_line_begins_with_a_closing_mark(page, url, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    for name in PAGES[:-1]:
+        page.goto(f"{url}/zh/{name}.html")
+        assert page.evaluate(LINES_BEGINNING_WITH_A_CLOSING_MARK) == [], name
+
+
 LUMINANCE = """(e) => { const [r, g, b] = getComputedStyle(e).backgroundColor.match(/\\d+/g).map(Number);
   return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255 }"""
 

@@ -75,10 +75,10 @@ def test_the_blank_release_earns_nothing(course):
 
 WHAT_HAPPENS = {
     "times_2": (2, ""),
-    "times_3": (0, "the answer cell raised SyntaxError: expected ':' (line 1) · 答题单元抛出了"),
+    "times_3": (0, "the answer cell raised SyntaxError: expected ':' (line 1) · 答题单元格抛出了"),
     "times_4": (0, "the visible test did not finish within 3 s"),
     "times_5": (0, "the answer cell did not finish within 3 s"),
-    "times_6": (0, "the answer cell ended the Python process · 答题单元使 Python 进程结束了"),
+    "times_6": (0, "the answer cell ended the Python process · 答题单元格让 Python 进程退出了"),
     "times_7": (0, "the visible test ended the Python process"),
     "times_8": (0, "the answer cell raised ZeroDivisionError: division by zero"),
     "times_9": (2, ""),

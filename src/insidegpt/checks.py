@@ -193,7 +193,7 @@ class Check:
             expect(
                 all(out.requires_grad for out in _tensors(function(*given))),
                 "the result has lost its gradient (detach, .data, item, numpy, no_grad or torch.tensor cut it off)",
-                "结果丢了梯度（detach、.data、item、numpy、no_grad、torch.tensor 都会切断它）",
+                "结果没有梯度了（detach、.data、item、numpy、no_grad、torch.tensor 都会切断梯度）",
             )
             expect(
                 torch.autograd.gradcheck(

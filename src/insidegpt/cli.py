@@ -34,8 +34,8 @@ def _plain_endings() -> Iterator[None]:
 @app.command()
 def check(
     notebook: Annotated[Path, typer.Argument(help="The notebook with your answers · 写有答案的笔记本")],
-    json: Annotated[Path | None, typer.Option(help="Also write the result to this file · 结果另存为 JSON")] = None,
-    timeout: Annotated[int | None, typer.Option(min=1, help="Seconds a cell may take · 每个单元的时限（秒）")] = None,
+    json: Annotated[Path | None, typer.Option(help="Also write the result to this file · 结果也写入此文件")] = None,
+    timeout: Annotated[int | None, typer.Option(min=1, help="Seconds a cell may take · 每个单元格的时限（秒）")] = None,
 ) -> None:
     """Grade one notebook of exercises · 批改一个练习笔记本"""
     with _plain_endings():

@@ -41,11 +41,11 @@ def wrong_scales(d_k: int, **sizes: int) -> Iterator[tuple[Text, float]]:
     yield (
         (
             "the scores are divided by d_k, or by √d_k twice; divide them by √d_k once",
-            "分数除以了 d_k，或除了两次 √d_k；应只除一次 √d_k",
+            "分数除以了 d_k，或者两次除以 √d_k；应只除以一次 √d_k",
         ),
         d_k,
     )
-    yield ("the scores are multiplied by √d_k; divide them by it", "分数乘了 √d_k；应除以它"), 1 / math.sqrt(d_k)
+    yield ("the scores are multiplied by √d_k; divide them by it", "分数乘以了 √d_k；应除以它"), 1 / math.sqrt(d_k)
     for name, size in sizes.items():
         yield (
             (
@@ -82,7 +82,7 @@ def any_leading_dimensions() -> Iterator[None]:
         said = f"{type(error).__name__}: {error}".splitlines()[0][:120]
         raise PropertyFailed(
             f"leading dimensions raised {said}; count dimensions from the end (.mT instead of .T, dim=-1, unflatten)",
-            f"加上前置维度就抛出 {said}；维度要从后往前数（用 .mT 而不是 .T，以及 dim=-1、unflatten）",
+            f"加上前置维度就抛出 {said}；维度要从后往前数（用 .mT，不用 .T；还有 dim=-1、unflatten）",
         ) from None
 
 
@@ -110,7 +110,7 @@ def self_pair(answer, *given: Tensor) -> tuple[Tensor, Tensor]:
     return pair(answer(*given), "weights")
 
 
-@self_attention.property("known numbers of the six words", "六个词的已知数值", (torch.float32,))
+@self_attention.property("known numbers of the six words", "六个词的已知结果", (torch.float32,))
 def self_golden(answer, case):
     x = case.tensor(WORDS)
     draw = torch.Generator().manual_seed(123)
@@ -164,7 +164,7 @@ def self_scaled(answer, case):
     }
     swapped = ("queries and keys have changed places", "查询与键互换了位置")
     wrong[swapped] = self_reference(x, w_k, w_q, w_v)
-    over_queries = ("the softmax runs over the queries; it runs over the keys", "softmax 作用在了查询上；应作用在键上")
+    over_queries = ("the softmax runs over the queries; it runs over the keys", "softmax 沿查询的轴做了；应沿键的轴做")
     wrong[over_queries] = self_reference(*given, dim=-2)
     masked = ("there is a causal mask; none was asked for", "加了因果掩码；题目没有要求")
     wrong[masked] = self_reference(*given, causal=True)
@@ -179,7 +179,7 @@ def self_scaled(answer, case):
     case.expect_close(weights, expected_weights, {sentence: value[1] for sentence, value in wrong.items()})
 
 
-@self_attention.property("each row of weights is a distribution over the keys", "权重的每一行都是键上的分布")
+@self_attention.property("each row of weights is a distribution over the keys", "权重的每一行都是各个键上的概率分布")
 def self_rows(answer, case):
     context, weights = self_pair(answer, *self_arguments(case))
     expect(
@@ -191,9 +191,9 @@ def self_rows(answer, case):
     expect(
         rows or not columns,
         "the columns sum to 1: softmax ran over the queries, not the keys",
-        "每一列之和为 1：softmax 作用在了查询上，而不是键上",
+        "每一列之和为 1：softmax 沿查询的轴做了，而不是沿键的轴",
     )
-    expect(rows, "the rows do not sum to 1: no softmax over the keys", "各行之和不为 1：没有沿键做 softmax")
+    expect(rows, "the rows do not sum to 1: no softmax over the keys", "各行之和不为 1：没有沿键的轴做 softmax")
     expect(bool((weights >= 0).all()), "a weight is negative: no softmax", "有负的权重：没有做 softmax")
     expect(
         tuple(context.shape) == (5, 6), f"context is {tuple(context.shape)}", f"context 的形状是 {tuple(context.shape)}"
@@ -218,13 +218,13 @@ def self_equivariant(answer, case):
     )
     sentence = (
         "with the words in another order, the same words get other results: something depends on the position",
-        "换一下词的次序，同样的词得到不同的结果：有什么依赖了位置",
+        "换一下词的次序，同样的词得到不同的结果：有的计算依赖位置",
     )
     case.expect_close(moved_context, context[order], otherwise=sentence)
     case.expect_close(moved_weights, weights[order][:, order], otherwise=sentence)
 
 
-@self_attention.property("leading dimensions are a batch", "前面的维度是批次")
+@self_attention.property("leading dimensions are a batch", "前置维度当作批次")
 def self_batch(answer, case):
     x, *w = self_arguments(case, 2, 3)
     with any_leading_dimensions():
@@ -244,7 +244,7 @@ def self_batch(answer, case):
     one_by_one = [[self_pair(answer, sequence, *w) for sequence in row] for row in x]
     mixed = (
         "a sequence in a batch gets another result than alone: only the last two dimensions are positions and features",
-        "批次中的序列与单独计算的结果不同：只有最后两维是位置与特征",
+        "批次中的序列，结果与单独计算时不同：只有最后两维是位置与特征",
     )
     for whole, part in ((context, 0), (weights, 1)):
         alone = torch.stack([torch.stack([outcome[part] for outcome in row]) for row in one_by_one])
@@ -351,7 +351,7 @@ def transfer_square(answer, case):
             },
             (
                 f"{name} got every third row: the rows of q come first, then those of k, then those of v",
-                f"{name} 得到的是每隔三行取一行：先是 q 的行，再是 k 的，再是 v 的",
+                f"{name} 得到的是每三行取一行：应先是 q 的行，再是 k 的行，最后是 v 的行",
             ): every_third[name].T,
         }
         misplaced = (
@@ -371,7 +371,7 @@ def transfer_rectangular(answer, case):
         said = str(error).splitlines()[0][:120]
         raise PropertyFailed(
             f"the rows are d_k of q, d_k of k and d_v of v, each block to be transposed, not three equal parts: {said}",
-            f"行依次是 q 的 d_k 行、k 的 d_k 行、v 的 d_v 行，每块各自转置，不是三等份：{said}",
+            f"权重依次是 q 的 d_k 行、k 的 d_k 行、v 的 d_v 行，各块分别转置，不是三等份：{said}",
         ) from None
     x = case.randn(3, 4)
     for name, got in zip(NAMES, target(x), strict=True):
@@ -477,7 +477,7 @@ def frobenius(jacobians: Tensor) -> Tensor:
     return torch.linalg.matrix_norm(jacobians)
 
 
-@score_statistics.property("variances of all n² scores, unbiased", "全部 n² 个分数的方差，无偏", (torch.float64,))
+@score_statistics.property("variances of all n² scores, unbiased", "全部 n² 个分数的无偏方差", (torch.float64,))
 def statistics_variance(answer, case):
     d_k, n = 5, 3
     root = math.sqrt(d_k)
@@ -499,15 +499,15 @@ def statistics_variance(answer, case):
         ("the scores were not scaled: divide them by √d_k", "分数没有缩放：应除以 √d_k"): (q @ k.mT).var(),
         (
             "the variance was divided by √d_k; divide the scores by it",
-            "方差除以了 √d_k；除以它的应是分数",
+            "把方差除以了 √d_k；应把分数除以 √d_k",
         ): (q @ k.mT).var() / root,
     }
     for key, scale in (("variance", 1), ("variance_scaled", root)):
         scores = q @ k.mT / scale
         mistakes = {
             (
-                "the sum of squares is divided by n²; the unbiased estimate divides by n² − 1",
-                "平方和除以了 n²；无偏估计除以 n² − 1",
+                "the sum of squared deviations is divided by n²; the unbiased estimate divides by n² − 1",
+                "离差平方和除以了 n²；无偏估计应除以 n² − 1",
             ): scores.var(correction=0),
             (
                 "this is the mean of the squares; subtract the mean, and divide by n² − 1",
@@ -520,11 +520,11 @@ def statistics_variance(answer, case):
             ): scores.diagonal().var(),
             (
                 "this averages the variances of the rows; take one variance of all n² scores",
-                "这是各行方差的平均；应对全部 n² 个分数求一个方差",
+                "这是各行方差的平均；要对全部 n² 个分数求一个方差",
             ): scores.var(-1).mean(),
             (
                 "q and k were drawn in float32; draw in float64",
-                "q 与 k 用 float32 抽样；应用 float64",
+                "q 与 k 用 float32 抽样；应改用 float64",
             ): (float_q @ float_k.mT / scale).var(),
         }
         case.expect_close(case.tensor(out[key]), scores.var(), mistakes | (unscaled if scale == root else {}))
@@ -541,7 +541,7 @@ def statistics_gradient(answer, case):
         return {
             (
                 "the norms were added up; average them over the n rows",
-                "把各行的范数加了起来；应对 n 行取平均",
+                "把各行的范数加了起来；要对 n 行取平均",
             ): frobenius(jacobians).sum(),
             (
                 "this is one norm of all rows together; take each row's norm, then average",
@@ -558,11 +558,11 @@ def statistics_gradient(answer, case):
             ): jacobians.diagonal(dim1=-2, dim2=-1).norm(dim=-1).mean(),
             (
                 "the softmax ran over the queries, or k was drawn before q; draw q first, each row runs over the keys",
-                "softmax 作用在了查询上，或先抽了 k；应先抽 q，每一行沿键做 softmax",
+                "softmax 沿查询的轴做了，或者先抽了 k；应先抽 q，再沿键的轴做 softmax",
             ): frobenius(softmax_jacobians(scores, -2)).mean(),
             (
                 "this differentiates by the raw scores; differentiate by the softmax's own input",
-                "这是对未缩放的分数求导；应对 softmax 自己的输入求导",
+                "这是对未缩放的分数求导；要对 softmax 自己的输入求导",
             ): frobenius(jacobians).mean() / math.sqrt(d_k),
         }
 
@@ -652,7 +652,7 @@ def build(answer, case: Case, state: dict[str, Tensor], d_model: int, n_head: in
     expect(
         out.shape == x.shape and not case.close(out[:, 1:], other[:, 1:]),
         "no word's result depends on another word: nothing attends",
-        "没有一个词的结果依赖别的词：没有注意力",
+        "没有一个词的结果依赖别的词：没有做注意力",
     )
     return module
 
@@ -719,11 +719,11 @@ def multi_head_mistakes(x, state, n_head) -> dict[Text, Tensor]:
     wrong = {
         (
             "the heads were split by view(…, H, T, d_k) without transpose: right shape, wrong numbers",
-            "用 view(…, H, T, d_k) 分头而没有转置：形状对，数值错",
+            "用 view(…, H, T, d_k) 拆分各头而没有转置：形状对，数值错",
         ): dict(split=split_by_view),
         (
             "the heads were split and merged by view without transpose: right shape, wrong numbers",
-            "分头与合并都用 view 而没有转置：形状对，数值错",
+            "拆分与合并都用 view 而没有转置：形状对，数值错",
         ): dict(split=split_by_view, merge=merge_by_view),
         (
             "the heads were merged without transposing back: right shape, wrong numbers",
@@ -731,16 +731,16 @@ def multi_head_mistakes(x, state, n_head) -> dict[Text, Tensor]:
         ): dict(merge=merge_by_view),
         (
             "head h took every H-th feature; it takes d_k neighbouring ones",
-            "第 h 头每隔 H 个取一个特征；应取相邻的 d_k 个",
+            "头 h 每 H 个特征取一个；应取相邻的 d_k 个",
         ): dict(split=split_interleaved),
-        ("the softmax runs over the heads; it runs over the keys", "softmax 作用在了头上；应作用在键上"): dict(dim=-3),
-        ("the softmax runs over the queries; it runs over the keys", "softmax 作用在了查询上；应作用在键上"): dict(
+        ("the softmax runs over the heads; it runs over the keys", "softmax 沿头的轴做了；应沿键的轴做"): dict(dim=-3),
+        ("the softmax runs over the queries; it runs over the keys", "softmax 沿查询的轴做了；应沿键的轴做"): dict(
             dim=-2
         ),
         ("w_o is not applied: nothing mixes the heads", "没有用 w_o：各头没有混合"): dict(projected=False),
         (
             "the gate is not applied: each head's result is multiplied by its gate",
-            "没有用 gate：每个头的结果都要乘它的门",
+            "没有用 gate：每个头的结果都要乘以它的门",
         ): dict(gated=False),
         ("there is a causal mask; none was asked for", "加了因果掩码；题目没有要求"): dict(causal=True),
     }
@@ -753,14 +753,14 @@ def multi_head_mistakes(x, state, n_head) -> dict[Text, Tensor]:
     values[
         (
             "the gates are laid out feature by feature; all d_k features of head h have gate[h]",
-            "门按特征轮流排列了；第 h 头的 d_k 个特征都应乘 gate[h]",
+            "门按特征轮流排列了；头 h 的 d_k 个特征都应乘以 gate[h]",
         )
     ] = features * every_word @ state["w_o.weight"].double().T
     after = gate.repeat_interleave(d_model // n_head)
     values[
         (
             "the gate is applied after w_o, where the heads are mixed; apply it before",
-            "门乘在了 w_o 之后，那里各头已经混合；应乘在之前",
+            "门乘在了 w_o 之后，那时各头已经混合；应乘在 w_o 之前",
         )
     ] = features @ state["w_o.weight"].double().T * after
     return values
@@ -772,14 +772,14 @@ def heads_parameters(answer, case):
     expect_names_and_shapes(module, 12, 3)
     state = dict(module.state_dict(keep_vars=True))
     biased = [name for name in state if name.endswith(".bias")]
-    expect(not biased, f"{', '.join(biased)}: the projections have no bias", f"{', '.join(biased)}：投影不带偏置")
+    expect(not biased, f"{', '.join(biased)}: the projections have no bias", f"{', '.join(biased)}：投影不应带偏置")
     more = sorted({*state} - {*LINEARS, "gate"})
     expect(not more, f"beyond the parameters asked for there is {', '.join(more)}", f"多出了参数 {', '.join(more)}")
     frozen = [name for name, value in state.items() if not value.requires_grad]
     expect(
         not frozen,
         f"{', '.join(frozen)} is not trainable: make it a parameter",
-        f"{', '.join(frozen)} 不可训练：应是参数",
+        f"{', '.join(frozen)} 不可训练：应设为参数",
     )
     case.expect_close(
         state["gate"],
@@ -825,14 +825,14 @@ def heads_gate(answer, case):
         parts.append(gate * tensor(module(x)).detach())
     sentence = (
         "the heads, each times its gate, do not add up to the whole: a head's result is to be multiplied by its gate",
-        "逐个头的结果乘各自的门，加起来不等于整体：应在 w_o 之前把每个头的结果乘上它的门",
+        "各头的结果乘以各自的门，加起来不等于整体：每个头的结果都应乘以它的门",
     )
     case.expect_close(sum(part.double() for part in parts).to(whole), whole.double(), otherwise=sentence)
     module.load_state_dict(state | {"gate": torch.zeros_like(state["gate"])}, strict=False)
     closed = tensor(module(x))
     still = (
         "with every gate at 0 something still passes: the gate multiplies the result, not the scores",
-        "所有门为 0 时仍有东西通过：门乘的是结果，不是分数",
+        "所有门都为 0 时仍有东西通过：门乘的是结果，不是分数",
     )
     case.expect_close(closed, torch.zeros(1, 5, 12), otherwise=still)
 
@@ -856,13 +856,13 @@ def heads_independent(answer, case):
                     expect(
                         not same,
                         f"rows {rows} of {name} are head {head}'s own, and it does not use them",
-                        f"{name} 的第 {rows} 行属于第 {head} 头，它却没有用到",
+                        f"{name} 的第 {rows} 行属于头 {head}，它却没有用到",
                     )
                 else:
                     expect(
                         same,
                         f"rows {rows} of {name} are head {other}'s, and they move head {head}: heads mix before w_o",
-                        f"{name} 的第 {rows} 行属于第 {other} 头，却影响了第 {head} 头：在 w_o 之前各头就混在了一起",
+                        f"{name} 的第 {rows} 行属于头 {other}，却影响了头 {head}：在 w_o 之前各头就混在了一起",
                     )
 
 
@@ -881,12 +881,12 @@ def heads_equivariant(answer, case):
     )
     sentence = (
         "with the words in another order, the same words get other results: words were mixed up or masked",
-        "换一下词的次序，同样的词得到不同的结果：词与词被弄混或被遮住了",
+        "换一下词的次序，同样的词得到不同的结果：词与词混到了一起，或者有词被掩码遮住了",
     )
     case.expect_close(moved, whole[:, order], otherwise=sentence)
 
 
-@MultiHeadAttention.property("leading dimensions are a batch", "前面的维度是批次")
+@MultiHeadAttention.property("leading dimensions are a batch", "前置维度当作批次")
 def heads_batch(answer, case):
     state, x = multi_head_state(case, 12, 3), case.randn(2, 3, 5, 12)
     module = build(answer, case, state, 12, 3)
@@ -895,13 +895,13 @@ def heads_batch(answer, case):
     alone = torch.stack([torch.cat([tensor(module(sequence[None])) for sequence in row]) for row in x])
     sentence = (
         "a sequence in a batch gets another result than alone",
-        "批次中的序列与单独计算的结果不同",
+        "批次中的序列，结果与单独计算时不同",
     )
     case.expect_close(whole, alone, otherwise=sentence)
     case.expect_close(one, alone[0, 0])
 
 
-@MultiHeadAttention.property("refuses a width that the heads cannot share", "头分不匀的宽度会被拒绝")
+@MultiHeadAttention.property("refuses a width that the heads cannot share", "宽度不能被头数整除时拒绝")
 def heads_refused(answer, case):
     build(answer, case, multi_head_state(case, 12, 3), 12, 3)
     try:
@@ -920,7 +920,7 @@ def heads_refused(answer, case):
     else:
         raise PropertyFailed(
             "MultiHeadAttention(10, 3) was built; raise a ValueError that says why it cannot be",
-            "MultiHeadAttention(10, 3) 竟然建成了；应抛出 ValueError 并说明原因",
+            "MultiHeadAttention(10, 3) 没有报错就建成了；应抛出 ValueError 并说明原因",
         )
 
 
@@ -956,7 +956,7 @@ def cross_pair(answer, *given: Tensor) -> tuple[Tensor, Tensor]:
     return pair(answer(*given), "coverage")
 
 
-@cross_attention.property("from decoder to encoder, scores divided by √d_k", "从解码器看编码器，分数除以 √d_k")
+@cross_attention.property("from decoder to encoder, scores divided by √d_k", "由解码器看编码器，分数除以 √d_k")
 def cross_values(answer, case):
     given = decoder, encoder, w_q, w_k, w_v = cross_arguments(case, t_q=5, t_k=5, d_dec=4, d_enc=4)
     d, e, q, k, v = (t.double() for t in given)
@@ -985,7 +985,7 @@ def cross_values(answer, case):
         )[0],
         (
             "the softmax runs over the queries; it runs over the keys",
-            "softmax 作用在了查询上；应作用在键上",
+            "softmax 沿查询的轴做了；应沿键的轴做",
         ): cross_reference(*given, dim=-2)[0],
         (
             "coverage stands first; return (context, coverage)",
@@ -1038,7 +1038,7 @@ def cross_coverage(answer, case):
     expect(
         not case.close(coverage, torch.ones(5)) or not case.close(weights.sum(-2), torch.ones(5)),
         "every encoder position received exactly 1: the softmax ran over the queries, not the keys",
-        "编码器的每个位置都恰好得到 1：softmax 作用在了查询上，而不是键上",
+        "编码器的每个位置都恰好得到 1：softmax 沿查询的轴做了，而不是沿键的轴",
     )
     case.expect_close(
         coverage,
@@ -1079,13 +1079,13 @@ def cross_decoder_moves(answer, case):
     others = [0, 2]
     expect(
         not case.close(new_context[1], context[1]),
-        "decoder position 1 was moved and its context stayed: the queries do not come from the decoder",
-        "移动了解码器的第 1 个位置，它的 context 却没变：查询不来自解码器",
+        "decoder position 1 was changed and its context stayed: the queries do not come from the decoder",
+        "改动了解码器的位置 1，它的 context 却没变：查询不是来自解码器",
     )
     expect(
         case.close(new_context[others], context[others]),
-        "decoder position 1 was moved and others changed: keys or values use it, or the softmax runs over queries",
-        "移动了解码器的第 1 个位置，别的位置也变了：键或值用到了解码器，或 softmax 沿错了轴",
+        "decoder position 1 was changed and others moved: keys or values use it, or the softmax runs over queries",
+        "改动了解码器的位置 1，别的位置也变了：键或值用到了解码器，或者 softmax 沿查询的轴做了",
     )
     expect(not case.close(new_coverage, coverage), "coverage did not change", "coverage 没有变")
 
@@ -1101,8 +1101,8 @@ def cross_encoder_moves(answer, case):
         still = [row for row in range(3) if case.close(new_context[row], context[row])]
         expect(
             not still,
-            f"encoder position {position} was moved and decoder positions {still} did not notice: masked or cut off",
-            f"移动了编码器的第 {position} 个位置，解码器位置 {still} 却没有变：被掩码或截断挡住了",
+            f"encoder position {position} was changed and decoder positions {still} did not notice: masked or cut off",
+            f"改动了编码器的位置 {position}，解码器的位置 {still} 却没有变：被掩码或截断挡住了",
         )
 
 
@@ -1124,14 +1124,14 @@ def cross_invariant(answer, case):
     )
     sentence = (
         "with the encoder in another order, the decoder gets another context: something depends on the position",
-        "换一下编码器的次序，解码器得到不同的 context：有什么依赖了位置",
+        "换一下编码器的次序，解码器得到不同的 context：有的计算依赖位置",
     )
     case.expect_close(moved_context, context, otherwise=sentence)
     along = ("coverage does not follow when the encoder is reordered", "编码器换了次序，coverage 没有跟着换")
     case.expect_close(moved_coverage, coverage[order], otherwise=along)
 
 
-@cross_attention.property("leading dimensions are a batch and broadcast", "前面的维度是批次，可以广播")
+@cross_attention.property("leading dimensions are a batch and broadcast", "前置维度当作批次，可以广播")
 def cross_batch(answer, case):
     _, _, *w = cross_arguments(case)
     decoder, encoder = case.randn(2, 3, 4, 4), case.randn(2, 1, 5, 6)

@@ -26,7 +26,7 @@ PRINTED, SHOWN = 20_000, 200
 """How many characters a cell may print and how many outputs it may show; no submission fills memory or disk."""
 
 Text = tuple[str, str]
-ANSWER, ABOVE = ("the answer cell", "答题单元"), ("a cell above the test", "测试之前的一个单元")
+ANSWER, ABOVE = ("the answer cell", "答题单元格"), ("a cell above the test", "测试之前的一个单元格")
 VISIBLE, HIDDEN = ("the visible test", "可见测试"), ("the hidden check", "隐藏检查")
 STOPPED = {DeadKernelError.__name__, CellTimeoutError.__name__}
 
@@ -186,7 +186,7 @@ def _failure(outputs: list, who: Text, timeout: int) -> str:
             f"{zh}在 {timeout} 秒内没有运行完，已被停止：是否有死循环？"
         )
     if DeadKernelError.__name__ in errors:
-        return f"{en} ended the Python process · {zh}使 Python 进程结束了"
+        return f"{en} ended the Python process · {zh}让 Python 进程退出了"
     if "StdinNotImplementedError" in errors:
         return f"{en} called input(), and nobody is there to answer · {zh}调用了 input()，但批改时没有人输入"
     if "NotImplementedError" in errors:

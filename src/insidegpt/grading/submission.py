@@ -25,7 +25,7 @@ def read_notebook(path: Path) -> NotebookNode:
     if path.is_dir():
         raise UserError(
             f"{path} is a folder: name the notebook in it, a file that ends in .ipynb.",
-            f"{path} 是文件夹：请写出其中笔记本的文件名，以 .ipynb 结尾。",
+            f"{path} 是文件夹：请指定其中的笔记本，即以 .ipynb 结尾的文件。",
         )
     if not path.exists():
         raise UserError(f"There is no file {path}: check the name.", f"找不到文件 {path}：请检查文件名。")
@@ -38,7 +38,7 @@ def read_notebook(path: Path) -> NotebookNode:
     except Exception as error:  # whatever a damaged file makes nbformat raise
         raise UserError(
             f"{path} is not a Jupyter notebook that can be read: save it again as .ipynb.",
-            f"{path} 不是可以读取的 Jupyter 笔记本：请重新保存为 .ipynb 文件。",
+            f"{path} 无法作为 Jupyter 笔记本读取：请重新保存为 .ipynb 文件。",
         ) from error
     return notebook
 
@@ -85,7 +85,7 @@ def find_chapter(notebook: NotebookNode, root: Path) -> tuple[str, NotebookNode]
     if best is None:
         raise UserError(
             "This notebook holds no exercise of the book: start from the one in exercises/ and keep its cells.",
-            "这个笔记本不含本书的任何练习：请从 exercises/ 里的笔记本开始，并保留其中的单元。",
+            "这个笔记本不含本书的任何练习：请从 exercises/ 里的笔记本开始，并保留其中的单元格。",
         )
     return best
 
@@ -142,11 +142,11 @@ def _graded(cell: NotebookNode, answers: int, tests: int) -> NotebookNode:
     copy = _copy(cell, cell.source)
     copy.metadata["trouble"], copy.metadata["remarks"] = trouble, remarks = [], []
     if answers == 0:
-        trouble.append("the answer cell is missing: copy it from exercises/ · 缺少答题单元：请从 exercises/ 中复制")
+        trouble.append("the answer cell is missing: copy it from exercises/ · 缺少答题单元格：请从 exercises/ 中复制")
     if answers > 1:
-        remarks.append(f"{answers} answer cells: the last one counts · 答题单元有 {answers} 个：以最后一个为准")
+        remarks.append(f"{answers} answer cells: the last one counts · 答题单元格有 {answers} 个：以最后一个为准")
     if tests == 0:
-        remarks.append("the test cell was missing and has been put back · 测试单元缺失，已补回")
+        remarks.append("the test cell was missing and has been put back · 测试单元格缺失，已补回")
     if tests > 1:
-        remarks.append(f"{tests} test cells: only one was run · 测试单元有 {tests} 个：只运行了一个")
+        remarks.append(f"{tests} test cells: only one was run · 测试单元格有 {tests} 个：只运行了一个")
     return copy

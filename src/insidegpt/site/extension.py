@@ -78,6 +78,16 @@ def _join_chinese_lines(app, doctree):
                 del parent[at]
 
 
+def _keep_punctuation_with_maths(app, doctree):
+    """Forbid a line break between a formula and the full-width mark after it, which would begin a line."""
+    for formula in list(doctree.findall(nodes.math)):
+        siblings, at = formula.parent, formula.parent.index(formula)
+        after = siblings[at + 1].astext() if at + 1 < len(siblings) else ""
+        if re.match(r"[，。；：、！？）”’]", after) and isinstance(siblings[at + 1], nodes.Text):
+            together = nodes.inline("", "", formula.deepcopy(), nodes.Text(after[0]), classes=["unbroken"])
+            siblings[at : at + 2] = [together, nodes.Text(after[1:])]
+
+
 def _page_context(app, pagename, templatename, context, doctree):
     here = _edition(app)
     context["language"] = here.lang
@@ -108,6 +118,7 @@ def setup(app):
     app.connect("source-read", _select_cells)
     app.connect("doctree-read", _same_ids_everywhere, priority=400)  # before the table of contents is collected
     app.connect("doctree-read", _join_chinese_lines)
+    app.connect("doctree-read", _keep_punctuation_with_maths)
     app.connect("html-page-context", _page_context)
     app.connect("build-finished", _downloads_in_one_language)
     app.add_css_file("book.css")
