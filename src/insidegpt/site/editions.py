@@ -19,8 +19,8 @@ LANG_ATTRIBUTE = {"en": "en", "zh": "zh-CN"}
 class Edition:
     """One reading edition of the site.
 
-    name: its folder; label: what the switcher shows; languages: tags whose cells it holds, first one leading;
-    locale: Sphinx's name of the language of its labels; lang: value of `<html lang>`.
+    name: its folder; label: what the switcher shows; title: the book's; languages: tags whose cells it holds, the
+    leading one first; locale: Sphinx's name of the language of its labels; search_bar: what the search field says.
     """
 
     name: str
@@ -28,17 +28,21 @@ class Edition:
     title: str
     languages: tuple[str, ...]
     locale: str
-    lang: str
     search_bar: str
+
+    @property
+    def lang(self) -> str:
+        """The value of `<html lang>`."""
+        return LANG_ATTRIBUTE[self.languages[0]]
 
 
 EDITIONS = {
     e.name: e
     for e in (
-        Edition("en", "EN", "Inside GPT-2", ("en",), "en", "en", "Search this book"),
-        Edition("zh", "中文", "走进 GPT-2", ("zh",), "zh_CN", "zh-CN", "搜索本书"),
+        Edition("en", "EN", "Inside GPT-2", ("en",), "en", "Search this book"),
+        Edition("zh", "中文", "走进 GPT-2", ("zh",), "zh_CN", "搜索本书"),
         # en_GB: Sphinx takes no catalogue for plain "en", and this edition's labels are in both languages.
-        Edition("en-zh", "双语", "Inside GPT-2 · 走进 GPT-2", ("en", "zh"), "en_GB", "en", "Search · 搜索"),
+        Edition("en-zh", "双语", "Inside GPT-2 · 走进 GPT-2", ("en", "zh"), "en_GB", "Search · 搜索"),
     )
 }
 

@@ -61,8 +61,8 @@ def _select_cells(app, docname, text):
         text[0] = json.dumps(select(json.loads(text[0]), _edition(app), app.env.section_titles))
 
 
-def _same_ids_everywhere(app, doctree):
-    """Put a section's explicit label first, so that anchors agree in all editions."""
+def _explicit_label_first(app, doctree):
+    """Let a section's explicit label be its first id, so that anchors agree in all editions."""
     names = {node_id: name for name, node_id in doctree.nameids.items()}
     for section in doctree.findall(nodes.section):
         explicit = [i for i in section["ids"] if doctree.nametypes.get(names.get(i))]
@@ -116,7 +116,7 @@ def setup(app):
     app.connect("config-inited", _configure, priority=950)  # sphinx-external-toc reads _toc.yml at 900
     app.connect("env-before-read-docs", _read_titles)
     app.connect("source-read", _select_cells)
-    app.connect("doctree-read", _same_ids_everywhere, priority=400)  # before the table of contents is collected
+    app.connect("doctree-read", _explicit_label_first, priority=400)  # before the table of contents is collected
     app.connect("doctree-read", _join_chinese_lines)
     app.connect("doctree-read", _keep_punctuation_with_maths)
     app.connect("html-page-context", _page_context)

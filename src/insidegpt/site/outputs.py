@@ -15,6 +15,8 @@ from nbclient.exceptions import CellExecutionError
 
 def run(path: Path) -> None:
     """Execute a notebook in its own folder and write it back; a cell that fails leaves the file as it was."""
+    if not path.is_file():
+        raise SystemExit(f"There is no notebook {path}: check the name. · 找不到笔记本 {path}：请检查文件名。")
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, record_timing=False, resources={"metadata": {"path": str(path.parent)}})
     try:

@@ -137,15 +137,17 @@ def stamp(notebook: dict) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Report or, with `--stamp`, stamp the notebooks named; exits with the number of notebooks that disagree."""
-    stamping, disagree = "--stamp" in arguments, 0
+    """Report or, with `--stamp`, stamp the notebooks named; exits with 1 if any disagrees."""
+    stamping, disagree = "--stamp" in arguments, False
     for path in (Path(a) for a in arguments if a != "--stamp"):
+        if not path.is_file():
+            sys.exit(f"There is no notebook {path}: check the name. · 找不到笔记本 {path}：请检查文件名。")
         notebook = json.loads(path.read_text("utf8"))
         if stamping:
             stamp(notebook)
             path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", "utf8")
         found = list(problems(notebook))
-        disagree += bool(found)
+        disagree |= bool(found)
         for problem in found:
             print(f"{path}: {problem}")
     sys.exit(disagree)
