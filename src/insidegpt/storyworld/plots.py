@@ -189,12 +189,12 @@ hidden = Plot(
         maybe(say('"Think again," said {friend}.', "“再想一想。”{friend}说。")),
         one_of(
             say(
-                "At last {hero.he} remembered: the {colour} {thing} was still {spot}.",
-                "最后{hero.he}想起来了：那{thing.cl}{colour}{thing}还在{spot}。",
+                "At last {hero} remembered: the {colour} {thing} was still {spot}.",
+                "最后{hero}想起来了：那{thing.cl}{colour}{thing}还在{spot}。",
             ),
             say(
-                "Then {hero.he} laughed, because the {colour} {thing} was where it had always been: {spot}.",
-                "后来{hero.he}笑了，因为那{thing.cl}{colour}{thing}一直在老地方：{spot}。",
+                "Then {hero} laughed, because the {colour} {thing} was where it had always been: {spot}.",
+                "后来{hero}笑了，因为那{thing.cl}{colour}{thing}一直在老地方：{spot}。",
             ),
         ),
     ],
@@ -473,7 +473,7 @@ promise = Plot(
             say('"Do not forget," {said} {friend}.', "“别忘了。”{friend}{said}。"),
             say('"I will not forget," {said} {hero}.', "“我不会忘的。”{hero}{said}。"),
         ),
-        say('Then {third} asked, "Will you come to the {place}?"', "后来{third}问：“你来{place}吗？”"),
+        say('Then {third} asked, "Will you come to the {place}?"', "后来{third}问：“你跟我去{place}吗？”"),
         one_of(
             [
                 say(
@@ -592,7 +592,7 @@ voyage = Plot(
             say('"I see nothing," {said} {friend}, the cook.', "“我什么也没看见。”厨师{friend}{said}。"),
         ),
         one_of(
-            say('"No," {said} {hero}. "We sail on."', "“不，”{hero}{said}，“继续走。”"),
+            say('"We sail on," {said} {hero}.', "“继续走。”{hero}{said}。"),
             say('"Wait," {said} {hero}. "The wind will come."', "“等着吧，”{hero}{said}，“风会来的。”"),
         ),
         one_of(
@@ -602,8 +602,8 @@ voyage = Plot(
         one_of(
             say("At noon they ate {flock} {dinner.s} and sang.", "中午，他们吃了{flock}{dinner.cl}{dinner}，唱了歌。"),
             say(
-                "{friend} cooked {flock} {dinner.s} and {herd} {dinner2.s}.",
-                "{friend}做了{flock}{dinner.cl}{dinner}和{herd}{dinner2.cl}{dinner2}。",
+                "{friend} brought {flock} {dinner.s} and {herd} {dinner2.s}.",
+                "{friend}拿来了{flock}{dinner.cl}{dinner}和{herd}{dinner2.cl}{dinner2}。",
             ),
         ),
         say("The next morning they came to the island.", "第二天早上，他们到了岛上。"),
