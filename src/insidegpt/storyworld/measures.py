@@ -50,8 +50,9 @@ def best_token_accuracy(
     """For each token of a story and its end: bounds on the highest probability that the source gives any next token.
 
     Their mean over stories is the accuracy that the best possible predictor reaches. What the source can say next is
-    followed until the piece that the tokenizer cuts out before it merges is complete, or twice as long as the longest
-    token: then the next token is certain. Up to `tolerance` of the probability is not followed; it parts the bounds.
+    followed until the piece that the tokenizer cuts out before it merges is complete or, in the long pieces of Chinese,
+    until it is twice as long as the longest token, on the assumption that what comes later does not move the next
+    token's end. Up to `tolerance` of the probability is not followed; it parts the bounds.
     """
     encoding = tokenizer.encode(text)
     pieces = [start for _, (start, _) in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
