@@ -1,6 +1,7 @@
 PYTHON ?= $(shell command -v python3.11 || echo python3)
 BIN := .venv/bin
 export PYTHONPATH := tests
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: book serve lab lab-zh test bench exercises outputs stamp
 
@@ -11,7 +12,8 @@ serve: book
 	@$(BIN)/insidegpt serve
 
 lab lab-zh: .venv/ready
-	JUPYTER_CONFIG_PATH=src/insidegpt/assets/$@ $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/exercises
+	@mkdir -p my && cp -Rn exercises/. my/ || true
+	JUPYTER_CONFIG_PATH=src/insidegpt/assets/$@ $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/my
 
 test: .venv/ready
 	$(BIN)/ruff check .
@@ -32,4 +34,5 @@ stamp: .venv/ready
 	$(BIN)/python -m insidegpt.site.pairs --stamp book/*.ipynb solutions/*/*.ipynb
 
 .venv/ready: requirements.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11, or name it with PYTHON=… · 找不到 $(PYTHON)：请安装 Python 3.11，或用 PYTHON=… 指定。"; exit 1; }
 	@$(PYTHON) src/insidegpt/bootstrap.py && touch $@

@@ -100,7 +100,7 @@ def test_a_result_that_cannot_be_written_is_one_sentence(in_course, tmp_path):
     command = ["check", "exercises/small/small.ipynb", "--json", str(tmp_path / "no" / "folder.json")]
     ran = CliRunner().invoke(app, command)
     assert ran.exit_code == 2
-    assert "folder.json cannot be written (No such file or directory)" in ran.stderr
+    assert "folder.json cannot be used (No such file or directory)" in ran.stderr
 
 
 def test_the_time_limit_is_the_users_to_choose(in_course, tmp_path):

@@ -86,7 +86,7 @@ WHAT_HAPPENS = {
     "times_11": (0, "the answer cell ended the Python process"),
     "times_12": (1, ""),
     "times_13": (2, "the visible test does not hold: assert times_13(1) == 13 · 可见测试不成立"),
-    "times_14": (0, "the answer cell is missing"),
+    "times_14": (0, "no answer cell is marked"),
     "times_15": (2, "the test cell was missing and has been put back"),
     "times_16": (0, "the answer cell did not finish within 3 s"),
     "times_17": (0, "the visible test does not hold"),
@@ -151,6 +151,18 @@ def test_a_notebook_from_another_program_in_one_language_under_another_name(cour
     assert check(path)[1]["points"] == 38
 
 
+def test_a_notebook_that_has_lost_its_marks_is_known_by_its_name_as_nbgrader_knows_it(course, tmp_path, monkeypatch):
+    notebook = nbformat.read(course / "solutions" / "small" / "small.ipynb", as_version=4)
+    for c in notebook.cells:
+        c.metadata.pop("nbgrader", None)
+    monkeypatch.chdir(course)
+    nbformat.write(notebook, tmp_path / "small.ipynb")
+    ran, report = check(tmp_path / "small.ipynb")
+    assert report["points"] == 38 and "no answer cell is marked" in ran
+    nbformat.write(notebook, tmp_path / "other.ipynb")
+    assert CliRunner().invoke(app, ["check", str(tmp_path / "other.ipynb")]).exit_code == 2
+
+
 @pytest.fixture(scope="module")
 def autograded(course, messy):
     """The course after the stock commands graded the messy notebook and wrote feedback."""
@@ -174,7 +186,7 @@ def test_nbgrader_gives_the_scores_that_check_gives(autograded, messy):
 
 def test_nbgrader_feedback_keeps_sentences_and_hides_the_tests(autograded):
     html = (autograded / "feedback" / "ada" / "small" / "small.html").read_text(encoding="utf-8")
-    assert "the answer cell is missing" in html and "assert times_13(1) == 13" in html
+    assert "no answer cell is marked" in html and "assert times_13(1) == 13" in html
     assert not any(secret in html for secret in ("HIDDEN TESTS", "from hidden", "check(times"))
 
 
@@ -203,11 +215,24 @@ def test_a_chapter_that_cannot_be_released_keeps_its_earlier_release_and_names_t
     assert (root / "exercises" / "small" / "small.ipynb").exists()
 
 
+def test_a_release_that_holds_answers_is_not_replaced(tmp_path):
+    root = make_course(tmp_path)
+    release(root)
+    path = root / "exercises" / "small" / "small.ipynb"
+    solved = nbformat.read(path, as_version=4)
+    cell(solved, "times_2").source = "def times_2(x):\n    return 2 * x"
+    nbformat.write(solved, path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"exercises/small/small.ipynb holds answers \(times_2\): move it to my/"):
+        release(root)
+    assert path.read_bytes() == before
+
+
 def test_the_exercises_in_the_repository_are_current(real):
     def files(root):
         return {str(p.relative_to(root)): p.read_bytes() for p in (root / "exercises").rglob("*") if p.is_file()}
 
-    assert files(ROOT) == files(real), "run `make exercises`"
+    assert files(ROOT) == files(real), "run `make exercises` (it keeps answers that somebody has written there)"
 
 
 def test_a_release_holds_no_solution_no_hidden_test_and_no_output(real):

@@ -74,4 +74,8 @@ def run(step):
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here · 已停止；重新运行同一条命令即可继续", file=sys.stderr)
+        sys.exit(130)

@@ -18,13 +18,22 @@ app = typer.Typer(
 
 @contextlib.contextmanager
 def _plain_endings() -> Iterator[None]:
-    """End with one sentence and status 2 for a mistake that the user can mend, quietly with 130 for Ctrl-C."""
+    """End with one sentence and status 2 for what the user can mend, a full disk too, quietly with 130 for Ctrl-C."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # where a terminal cannot show Chinese
     try:
         yield
     except UserError as error:
         print(error, file=sys.stderr)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"{error.filename} cannot be used ({error.strerror}): mend that or name another place. · "
+            f"无法使用 {error.filename}（{error.strerror}）：请先解决，或换一个位置。",
+            file=sys.stderr,
+        )
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         print("stopped · 已停止", file=sys.stderr)
@@ -50,17 +59,11 @@ def check(
             from insidegpt.grading.feedback import write_page
             from insidegpt.grading.report import print_report
         report = grade(notebook, root, timeout, console)
-        print_report(report, console)
         page = root / "_build" / "feedback" / f"{report.chapter}.html"
-        try:
-            write_page(report, page)
-            if json is not None:
-                json.write_text(dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(
-                f"{error.filename} cannot be written ({error.strerror}).",
-                f"无法写入 {error.filename}（{error.strerror}）。",
-            ) from error
+        write_page(report, page)
+        if json is not None:
+            json.write_text(dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        print_report(report, console)
         print(f"Feedback · 反馈  {page}")
 
 

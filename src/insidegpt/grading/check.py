@@ -21,7 +21,7 @@ def check(notebook: Path, root: Path, timeout: int | None, console: Console) -> 
     a terminal. Raises UserError when the file is no notebook of the book, or when Python cannot run it.
     """
     handed_in = read_notebook(notebook)
-    chapter, source = find_chapter(handed_in, root)
+    chapter, source = find_chapter(handed_in, root, notebook.name)
     to_run = assemble(handed_in, trusted_cells(source))
     from insidegpt.grading.execute import ExecuteSubmission  # nbgrader takes a second; a mistyped name need not wait
 

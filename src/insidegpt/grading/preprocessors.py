@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
@@ -49,7 +51,7 @@ def _recorded_cells(notebook) -> list[NotebookNode]:
 
 
 class HideTests(NbGraderPreprocessor):
-    """Before feedback is written: keep score, report and sentences, drop hidden source and tracebacks."""
+    """Before feedback is written: keep score, report and sentences, drop hidden source, tracebacks and MyST labels."""
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
         """The cell without what the learner is not to see."""
@@ -58,4 +60,6 @@ class HideTests(NbGraderPreprocessor):
             for output in cell.outputs:
                 if output.output_type == "error":
                     output.traceback = [output.evalue]
+        elif cell.cell_type == "markdown":
+            cell.source = re.sub(r"\A\([\w:-]+\)=\n", "", cell.source)
         return cell, resources

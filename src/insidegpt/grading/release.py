@@ -16,14 +16,18 @@ from nbgrader.utils import capture_log
 from traitlets.config import PyFileConfigLoader
 
 from insidegpt.errors import UserError
+from insidegpt.grading.submission import grade_id, is_solution, read_notebook
 from insidegpt.repository import MARK, repository_root
+
+STUB = "raise NotImplementedError"
+"""The line of `ClearSolutions.code_stub` that an answer replaces."""
 
 
 def release(root: Path) -> list[str]:
     """Write every chapter's exercises and return the chapters' names.
 
-    The same source gives the same bytes. Raises UserError when a chapter cannot be released, whose
-    earlier release then stays.
+    The same source gives the same bytes. Raises UserError when a chapter cannot be released, or when its
+    earlier release holds somebody's answers; the earlier release then stays.
     """
     config = PyFileConfigLoader(MARK, path=str(root)).load_config()
     config.CourseDirectory.root = str(root)
@@ -38,9 +42,26 @@ def release(root: Path) -> list[str]:
                 raise UserError(
                     f"solutions/{chapter} cannot be released: {reason}.", f"solutions/{chapter} 无法发布：{reason}。"
                 )
+            _refuse_to_lose_answers(root / "exercises" / chapter, Path(fresh) / chapter)
             shutil.rmtree(root / "exercises" / chapter, ignore_errors=True)
             shutil.copytree(Path(fresh) / chapter, root / "exercises" / chapter)
     return chapters
+
+
+def _refuse_to_lose_answers(old: Path, new: Path) -> None:
+    """Raise UserError when somebody has written answers into the earlier release, over its stubs."""
+    for path in new.glob("*.ipynb"):
+        if not (old / path.name).exists():
+            continue
+        stubs = {grade_id(cell): cell.source.count(STUB) for cell in read_notebook(path).cells if is_solution(cell)}
+        cells = [cell for cell in read_notebook(old / path.name).cells if is_solution(cell)]
+        answered = [grade_id(c) for c in cells if c.source.count(STUB) < stubs.get(grade_id(c), 0)]
+        if answered:
+            names, where = ", ".join(answered), f"exercises/{old.name}/{path.name}"
+            raise UserError(
+                f"{where} holds answers ({names}): move it to my/, which git ignores, and run this again.",
+                f"{where} 里写有答案（{names}）：请把它移到 my/（git 会忽略），然后重新运行。",
+            )
 
 
 def _reason(log: str) -> str:

@@ -70,17 +70,18 @@ def trusted_cells(source: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in source.cells if grade_id(cell)]
 
 
-def find_chapter(notebook: NotebookNode, root: Path) -> tuple[str, NotebookNode]:
+def find_chapter(notebook: NotebookNode, root: Path, name: str) -> tuple[str, NotebookNode]:
     """The chapter whose exercises this notebook holds, and the chapter's source notebook.
 
-    The grade ids tell, so the file may have any name. Raises UserError when no chapter has one of them.
+    The grade ids tell, so the file may have any name; where a program has dropped them all, the file's `name` does,
+    as it does for nbgrader. Raises UserError when neither is a chapter's.
     """
-    ids = {grade_id(cell) for cell in notebook.cells}
+    ids = {grade_id(cell) for cell in notebook.cells} - {None}
     best, most = None, 0
     for path in sorted(root.glob("solutions/*/*.ipynb")):
         source = read_notebook(path)
         shared = sum(grade_id(cell) in ids for cell in source.cells if is_graded(cell) or is_solution(cell))
-        if shared > most:
+        if shared > most or (best is None and not ids and path.name == name):
             best, most = (path.parent.name, source), shared
     if best is None:
         raise UserError(
@@ -142,7 +143,9 @@ def _graded(cell: NotebookNode, answers: int, tests: int) -> NotebookNode:
     copy = _copy(cell, cell.source)
     copy.metadata["trouble"], copy.metadata["remarks"] = trouble, remarks = [], []
     if answers == 0:
-        trouble.append("the answer cell is missing: copy it from exercises/ · 缺少答题单元格：请从 exercises/ 中复制")
+        trouble.append(
+            "no answer cell is marked: start from exercises/ · 没有标明的答题单元格：请从 exercises/ 开始"
+        )
     if answers > 1:
         remarks.append(f"{answers} answer cells: the last one counts · 答题单元格有 {answers} 个：以最后一个为准")
     if tests == 0:

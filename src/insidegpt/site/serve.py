@@ -33,8 +33,8 @@ def serve(site: Path, port: int) -> None:
         server = _Server(("127.0.0.1", port), partial(_Quiet, directory=site))
     except OSError as error:
         raise UserError(
-            f"Port {port} cannot be used ({error.strerror}): choose another with --port.",
-            f"端口 {port} 无法使用（{error.strerror}）：请用 --port 换一个。",
+            f"Port {port} cannot be used ({error.strerror}): run `.venv/bin/insidegpt serve --port {port + 1}`.",
+            f"端口 {port} 无法使用（{error.strerror}）：请运行 `.venv/bin/insidegpt serve --port {port + 1}`。",
         ) from error
     with server:
         print(f"http://127.0.0.1:{server.server_port}/  (Ctrl-C ends · 按 Ctrl-C 结束)", flush=True)
