@@ -5,9 +5,22 @@ import warnings
 
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from insidegpt.checks import FLOATS, Case, Check, PropertyFailed, devices, expect
-from insidegpt.mime import REPORT
+from insidegpt.checks import (
+    FLOATS,
+    Case,
+    Check,
+    PropertyFailed,
+    describe,
+    devices,
+    expect,
+    expect_pair,
+    expect_shape,
+    expect_tensor,
+)
+from insidegpt.grading.report import collect
+from insidegpt.outcome import NOT_WRITTEN, REPORT, Result, shares
 
 
 def case(dtype=torch.float32):
@@ -44,6 +57,18 @@ def test_the_points_are_the_share_of_the_properties_that_hold():
     assert isinstance(check_of(fails)(None, points=3), float)
 
 
+def weighted():
+    check = check_of(fails)
+    check.property("central", "要点", (torch.float32,), weight=3)(holds)
+    return check
+
+
+def test_a_property_counts_by_its_weight():
+    assert weighted()(None, points=4) == 3.0
+    assert [result.weight for result in weighted().run(None)] == [1, 3]
+    assert shares(weighted().run(None), 4) == [1.0, 3.0]
+
+
 def test_a_failed_property_says_why_in_both_languages_and_where():
     assert message(check_of(fails)) == "it is wrong · 它错了 (cpu float32)"
 
@@ -69,6 +94,7 @@ def test_in_a_notebook_the_report_is_also_data():
     (output,) = captured.outputs
     report = output.data[REPORT]
     assert report["exercise"] == "exercise"
+    assert report["properties"][0] == {"name": "property 0 · 性质 0", "passed": True, "message": "", "weight": 1}
     assert [(p["name"], p["passed"]) for p in report["properties"]] == [
         ("property 0 · 性质 0", True),
         ("property 1 · 性质 1", False),
@@ -100,7 +126,16 @@ def test_an_unwritten_answer_is_told_apart_from_a_wrong_one():
     def answer():
         raise NotImplementedError()
 
-    assert message(check_of(calls), answer) == "not written yet · 尚未作答"
+    assert message(check_of(calls), answer) == NOT_WRITTEN
+
+
+def test_what_torch_does_not_implement_is_no_blank_answer():
+    def answer():
+        return torch.ones(1, device="meta").cpu()
+
+    with pytest.raises(NotImplementedError):
+        answer()
+    assert message(check_of(calls), answer) != NOT_WRITTEN
 
 
 def test_interrupting_stops_the_check():
@@ -155,6 +190,24 @@ def test_an_answer_that_turns_gradients_off_harms_no_later_property():
     assert torch.is_grad_enabled()
 
 
+@pytest.fixture
+def odd_defaults():
+    """Default dtype and device as a notebook may have left them."""
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    yield
+    torch.set_default_device(None)
+    torch.set_default_dtype(torch.float32)
+
+
+def test_defaults_that_the_notebook_set_do_not_reach_the_check(odd_defaults):
+    seen = []
+    check_of(lambda answer, case: seen.append(describe(torch.rand(1)))).run(None)
+    assert seen == ["cpu float32"]
+    assert message(check_of(fails)) == "it is wrong · 它错了 (cpu float32)"
+    assert describe(torch.rand(1)) == "meta float64"
+
+
 def why(got, expected, mistakes=None, dtype=torch.float32):
     with pytest.raises(PropertyFailed) as failed:
         case(dtype).expect_close(got, expected, mistakes)
@@ -166,8 +219,73 @@ def test_close_means_shape_and_values():
     case().expect_close(torch.tensor([1.00001, 2.0]), expected)
     assert why(torch.tensor([1.0, 2.5]), expected) == "off by up to 0.5"
     assert why(torch.tensor([[1.0, 2.0]]), expected) == "expected shape (2,), got (1, 2)"
-    assert why(torch.tensor([1.0, float("nan")]), expected) == "there is a NaN or an infinity in the result"
-    assert why([1.0, 2.0], expected) == "expected a tensor, got list"
+    assert why(torch.tensor([1.0, float("nan")]), expected).startswith("there is a NaN or an infinity: exp overflowed")
+    assert why([1.0, 2.0], expected) == "expected one tensor, got list"
+
+
+def fails_with(words):
+    return pytest.raises(PropertyFailed, match=words)
+
+
+def test_a_wrong_shape_is_told_with_the_right_one():
+    expect_shape("weights", torch.zeros(2, 3), (2, 3))
+    with fails_with(r"weights has shape \(2, 3\); it should be \(3, 2\)"):
+        expect_shape("weights", torch.zeros(2, 3), (3, 2))
+
+
+def test_a_pair_is_two_tensors():
+    one = torch.zeros(1)
+    assert expect_tensor(one) is one
+    assert expect_pair([one, one], "a", "b") == (one, one)
+    with fails_with(r"one tensor came back; return the pair \(a, b\)"):
+        expect_pair(torch.zeros(2), "a", "b")
+    for odd in (None, (one,), (one, None), {"a": one, "b": one}):
+        with fails_with("expected the pair"):
+            expect_pair(odd, "a", "b")
+
+
+PLAIN, BEAMS = [((2,),)], [((3,), ()), ((2, 1), (3,))]
+
+
+def test_leading_dimensions_give_what_each_entry_gives_alone():
+    case().expect_batch(lambda x: x.softmax(-1), (2, 3), leads=PLAIN)
+    case().expect_batch(lambda a, b: (a @ b.mT, b.sum() + a), (2, 3), (4, 3), leads=[((), ())])
+    case().expect_batch(lambda a, b: a @ b.mT, (2, 3), (4, 3), leads=BEAMS)
+    for wrong, words in [
+        (lambda x: x.softmax(0), r"in shape \(2, 2, 3\) a sequence in the batch gets another result than alone"),
+        (lambda x: x.squeeze(), r"expected shape \(1, 2, 3\), got \(2, 3\)"),
+        (
+            lambda x: torch.einsum("td->dt", x),
+            r"shape \(2, 2, 3\) raised RuntimeError: .*count dimensions from the end",
+        ),
+        (lambda x: torch.ones_like(x), "different sequences got the same result"),
+        (lambda x: x + torch.rand(1), "two calls with the same input gave different results"),
+    ]:
+        with fails_with(words):
+            case().expect_batch(wrong, (2, 3), leads=[*PLAIN, ((1,),)])
+    with fails_with(r"shape \(2, 3\) with \(3, 4, 3\) raised"):
+        case().expect_batch(lambda a, b: a @ b.expand(*a.shape[:-2], 4, 3).mT, (2, 3), (4, 3), leads=[((), (3,))])
+
+
+def test_an_unwritten_answer_is_no_mistake_about_dimensions():
+    def unwritten(x):
+        raise NotImplementedError
+
+    assert (
+        message(check_of(lambda answer, case: case.expect_batch(answer, (2, 3), leads=PLAIN)), unwritten) == NOT_WRITTEN
+    )
+
+
+def test_results_that_follow_the_order_of_the_words():
+    moved, x = ("it moved", "它动了"), case().randn(4, 3)
+    case().expect_follows_order(lambda x: x - x.mean(0), x, moved)
+    for wrong, words in [
+        (lambda x: x.mean(0) + x * torch.arange(4.0)[:, None], "it moved"),
+        (lambda x: x.cumsum(0), "there is a causal mask"),
+        (lambda x: x * torch.rand(1), "two calls with the same input gave different results"),
+    ]:
+        with fails_with(words):
+            case().expect_follows_order(wrong, x, moved)
 
 
 def test_the_mistake_that_gives_the_result_becomes_the_message():
@@ -215,6 +333,13 @@ def test_a_plain_function_of_tensors_has_the_standard_properties():
     assert standard(lambda a, b: (a + b, a.exp() * b)) == dict.fromkeys(STANDARD, "")
 
 
+def test_gradients_may_pass_through_a_softmax_in_float32():
+    def half(a, b):
+        return (a * b).softmax(-1, dtype=torch.float32).to(a.dtype)
+
+    assert standard(half) == dict.fromkeys(STANDARD, "")
+
+
 def test_an_answer_that_ignores_an_argument_has_no_standard_property():
     assert all("does not depend on argument 2" in said for said in standard(lambda a, b: a * 2).values())
     assert all("does not depend on argument 1" in said for said in standard(lambda a, b: torch.zeros_like(a)).values())
@@ -232,5 +357,50 @@ def test_each_standard_property_has_teeth():
 
     assert "float64 went in, cpu float32 came out" in standard(lambda a, b: a.float() * b.float())[STANDARD[0]]
     assert "argument 1 was changed in place" in standard(in_place)[STANDARD[1]]
+    assert "switched to requires_grad" in standard(lambda a, b: a * b.requires_grad_())[STANDARD[1]]
     assert "lost its gradient" in standard(lambda a, b: (a * b).detach())[STANDARD[2]]
     assert "part of the path is cut off" in standard(lambda a, b: a * b.detach())[STANDARD[2]]
+
+
+def graded(source, *outputs):
+    """A notebook with one graded cell of 4 points, as it is after running."""
+    mark = {"grade": True, "grade_id": "test-exercise", "locked": True, "points": 4, "solution": False, "task": False}
+    cell = new_code_cell(source, metadata={"nbgrader": {**mark, "schema_version": 3}}, outputs=[*outputs])
+    return new_notebook(cells=[cell])
+
+
+def report_of(shown):
+    """The exercise in the report on a notebook in which this was displayed as what the check found."""
+    (exercise,) = collect("chapter", graded("check()", new_output("display_data", {REPORT: shown}))).exercises
+    return exercise
+
+
+def test_a_report_tells_what_each_property_counts():
+    properties = [
+        {"name": "a · 甲", "passed": True, "message": "", "weight": 3},
+        {"name": "b · 乙", "passed": False, "message": "no · 否"},
+    ]
+    exercise = report_of({"properties": properties})
+    assert exercise.counted() == [
+        (Result("a · 甲", True, "", 3), "3"),
+        (Result("b · 乙", False, "no · 否", 1), "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "shown", [None, {}, {"properties": [{"a": 1}]}, {"properties": [None]}, {"properties": 3}], ids=repr
+)
+def test_a_malformed_report_has_no_properties(shown):
+    assert report_of(shown).properties == []
+
+
+def test_a_notebook_in_which_torch_lacks_an_implementation_is_not_called_unwritten():
+    from insidegpt.grading.execute import ExecuteSubmission
+
+    said = {}
+    for reason in ("", "'no kernel'"):
+        notebook = graded(f"raise NotImplementedError({reason})")
+        ExecuteSubmission().preprocess(notebook, {"metadata": {"path": "."}})
+        said[reason] = notebook.cells[0].outputs[-1].evalue
+    assert said[""] == NOT_WRITTEN
+    assert said["'no kernel'"].startswith("the visible test raised NotImplementedError: no kernel")

@@ -10,8 +10,8 @@ property on every device and dtype that is there, says in both languages which h
         x = case.randn(5, 4)
         case.expect_close(answer(x), reference(x))
 
-A property holds when its function returns, and fails when it raises; `expect` and `Case.expect_close` raise a
-sentence for the learner. Nothing here raises for a wrong answer and nothing is written to stderr, because
+A property holds when its function returns, and fails when it raises; `expect` and everything named `expect_…`
+raise a sentence for the learner. Nothing here raises for a wrong answer and nothing is written to stderr, because
 nbgrader gives no points to a cell that does either.
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -27,15 +28,15 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
-from insidegpt.mime import REPORT
+from insidegpt.outcome import NOT_WRITTEN, REPORT, Result, Text, shares
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
-"""How far a result may lie from the reference computed in float64, relative to max(1, |reference|)."""
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 5e-3, torch.bfloat16: 4e-2}
+"""How far a result may lie from the reference computed in float64, relative to max(1, |reference|).
 
-Text = tuple[str, str]
-"""The same sentence in English and in Chinese."""
+In float64 not tighter than 1e-6, because `scores / torch.tensor(d_k).sqrt()` rounds √d_k to float32.
+"""
 
 
 class PropertyFailed(Exception):
@@ -48,13 +49,44 @@ def expect(condition: bool, en: str, zh: str) -> None:
         raise PropertyFailed(en, zh)
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one property showed: its bilingual name, whether it held, and if not, why (else '')."""
+def expect_shape(name: str, got: Tensor, shape: Iterable[int]) -> None:
+    """Fail with both shapes unless the tensor of this name has this one."""
+    given, wanted = tuple(got.shape), tuple(shape)
+    expect(
+        given == wanted,
+        f"{name} has shape {given}; it should be {wanted}",
+        f"{name} 的形状是 {given}；应为 {wanted}",
+    )
 
-    name: str
-    passed: bool
-    message: str
+
+def expect_tensor(out: object) -> Tensor:
+    """The tensor that an answer returned; fails with a sentence when it is none."""
+    expect(
+        isinstance(out, Tensor),
+        f"expected one tensor, got {type(out).__name__}",
+        f"应返回一个张量，得到的是 {type(out).__name__}",
+    )
+    return out
+
+
+def expect_pair(out: object, first: str, second: str) -> tuple[Tensor, Tensor]:
+    """The two tensors of these names that an answer returned; fails with a sentence that says what came instead."""
+    expect(
+        not isinstance(out, Tensor),
+        f"one tensor came back; return the pair ({first}, {second})",
+        f"只返回了一个张量；应返回一对 ({first}, {second})",
+    )
+    expect(
+        isinstance(out, (tuple, list)) and len(out) == 2 and all(isinstance(t, Tensor) for t in out),
+        f"expected the pair ({first}, {second}), got {type(out).__name__}",
+        f"应返回一对 ({first}, {second})，得到的是 {type(out).__name__}",
+    )
+    return out[0], out[1]
+
+
+def describe(tensor: Tensor) -> str:
+    """Device and dtype as a learner reads them: `cpu float32`."""
+    return f"{tensor.device.type} {str(tensor.dtype).removeprefix('torch.')}"
 
 
 class Case:
@@ -65,7 +97,7 @@ class Case:
         self._generator = torch.Generator().manual_seed(20)
 
     def __str__(self) -> str:
-        return f"{self.device.type} {str(self.dtype).removeprefix('torch.')}"
+        return describe(torch.empty(0, device=self.device, dtype=self.dtype))
 
     def randn(self, *shape: int) -> Tensor:
         """Standard normal numbers of this shape, on the case's device and in its dtype."""
@@ -88,12 +120,7 @@ class Case:
         the sentence of the first one that `got` equals becomes the message. otherwise: what to say of any other
         finite values, instead of how far they are off.
         """
-        expect(
-            isinstance(got, Tensor),
-            f"expected a tensor, got {type(got).__name__}",
-            f"应返回张量，得到的是 {type(got).__name__}",
-        )
-        if self.close(got, expected):
+        if self.close(expect_tensor(got), expected):
             return
         for sentence, value in (mistakes or {}).items():
             expect(not self.close(got, value), *sentence)
@@ -102,7 +129,13 @@ class Case:
             f"expected shape {tuple(expected.shape)}, got {tuple(got.shape)}",
             f"形状应为 {tuple(expected.shape)}，得到的是 {tuple(got.shape)}",
         )
-        expect(bool(torch.isfinite(got).all()), "there is a NaN or an infinity in the result", "结果中有 NaN 或无穷大")
+        expect(
+            bool(torch.isfinite(got).all()),
+            "there is a NaN or an infinity: exp overflowed or 0 was divided by 0 (subtract each row's own maximum "
+            "first, as torch.softmax does), or the numbers themselves became too large",
+            "出现了 NaN 或无穷大：exp 溢出，或出现了 0/0（应先减去每一行自己的最大值，torch.softmax 就是这样做的），"
+            "或者数本身就太大了",
+        )
         if otherwise:
             raise PropertyFailed(*otherwise)
         off = (got.detach().double().cpu() - expected.detach().double().cpu()).abs().max().item()
@@ -119,12 +152,82 @@ class Case:
         got, expected = got.detach().double().cpu(), expected.detach().double().cpu()
         return bool(((got - expected).abs() <= tolerance * expected.abs().clamp(min=1)).all())
 
+    def expect_batch(
+        self,
+        function: Callable[..., Tensor | tuple[Tensor, ...]],
+        *shapes: tuple[int, ...],
+        leads: Iterable[tuple[tuple[int, ...], ...]],
+    ) -> None:
+        """Fail unless `function` takes leading dimensions as a batch: each entry gets the result it gets alone.
+
+        function: of one tensor per shape in `shapes`, which are those without a batch; leads: the batches to try,
+        each with the leading dimensions of every tensor. They broadcast against one another.
+        """
+
+        def call(*given: Tensor) -> list[Tensor]:
+            try:
+                return _tensors(function(*given))
+            except (RuntimeError, ValueError, IndexError) as error:
+                if _is_blank(error):
+                    raise
+                (en, zh), said = _shapes(given), _in_one_line(error)[:120]
+                raise PropertyFailed(
+                    f"shape {en} raised {said}; count dimensions from the end (.mT instead of .T, dim=-1, unflatten)",
+                    f"形状 {zh} 抛出了 {said}；维度要从后往前数（用 .mT，不用 .T；还有 dim=-1、unflatten）",
+                ) from None
+
+        for lead in leads:
+            given = [self.randn(*before, *shape) for before, shape in zip(lead, shapes, strict=True)]
+            batch = torch.broadcast_shapes(*lead)
+            spread = [t.expand(*batch, *shape) for t, shape in zip(given, shapes, strict=True)]
+            each = [[t[entry] for t in spread] for entry in itertools.product(*map(range, batch))]
+            self._expect_repeatable(call, *each[0])
+            alone, together = [call(*entry) for entry in each], call(*given)
+            en, zh = _shapes(given)
+            otherwise = (
+                f"in shape {en} a sequence in the batch gets another result than alone: "
+                "only the last two dimensions are positions and features",
+                f"形状为 {zh} 时，批次中的序列，结果与单独计算时不同：只有最后两维是位置与特征",
+            )
+            for got, *parts in zip(together, *alone, strict=True):
+                self.expect_close(got, torch.stack(parts).reshape(*batch, *parts[0].shape), otherwise=otherwise)
+            expect(
+                len(each) == 1 or not self.close(alone[0][0], alone[-1][0]),
+                "different sequences got the same result",
+                "不同的序列得到了相同的结果",
+            )
+
+    def expect_follows_order(self, function: Callable[[Tensor], Tensor], x: Tensor, otherwise: Text) -> None:
+        """Fail unless the results of the words (T, …) move with the words x (T, d); names a causal mask.
+
+        otherwise: what to say when a word in another place gets another result.
+        """
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(3)).to(self.device)
+        self._expect_repeatable(lambda x: [function(x)], x)
+        last = x.clone()
+        last[-1] = 3 - last[-1]
+        result = function(x)
+        expect(
+            not self.close(function(last)[:-1], result[:-1]),
+            "no word looks at a later one: there is a causal mask, and none was asked for",
+            "没有词能看到后面的词：加了因果掩码，而题目没有要求",
+        )
+        self.expect_close(function(x[order]), result[order], otherwise=otherwise)
+
+    def _expect_repeatable(self, function: Callable[..., list[Tensor]], *given: Tensor) -> None:
+        expect(
+            all(self.close(one, two) for one, two in zip(function(*given), function(*given), strict=True)),
+            "two calls with the same input gave different results: something random is inside",
+            "同样的输入，两次调用的结果不同：里面有随机的成分",
+        )
+
 
 @dataclass(frozen=True)
 class _Property:
     name: Text
     test: Callable[[object, Case], None]
     dtypes: tuple[torch.dtype, ...]
+    weight: int
 
 
 def devices() -> list[torch.device]:
@@ -139,11 +242,15 @@ class Check:
         self.exercise = exercise
         self._properties: list[_Property] = []
 
-    def property(self, en: str, zh: str, dtypes: Iterable[torch.dtype] = FLOATS):
-        """Decorate `test(answer, case)`; it is tried in each of these dtypes, on each device."""
+    def property(self, en: str, zh: str, dtypes: Iterable[torch.dtype] = FLOATS, weight: int = 1):
+        """Decorate `test(answer, case)`; it is tried in each of these dtypes, on each device.
+
+        weight: how much it counts beside the others. What defines the exercise counts 3, so that a mistake about
+        the matter itself costs more than one of form.
+        """
 
         def add(test: Callable[[object, Case], None]):
-            self._properties.append(_Property((en, zh), test, tuple(dtypes)))
+            self._properties.append(_Property((en, zh), test, tuple(dtypes), weight))
             return test
 
         return add
@@ -158,16 +265,17 @@ class Check:
         arguments: what to call with, fresh at each call, plain leaves; prepare: makes the function to be called
         out of the answer (a module has to be built first). The function returns a tensor or a tuple of tensors.
         An answer that ignores an argument has none of these properties, so a constant earns nothing by them.
+        Gradients are tried for the arguments alone: whether a module's parameters get theirs is for the exercise.
         """
 
         @self.property("keeps dtype and device", "保持 dtype 与设备")
-        def kept(answer, case):
+        def keeps_dtype(answer, case):
             function, given = prepare(answer, case), arguments(case)
             for out in _tensors(function(*given)):
                 expect(
                     (out.dtype, out.device.type) == (case.dtype, case.device.type),
-                    f"{case} went in, {_describe(out)} came out",
-                    f"输入是 {case}，输出却是 {_describe(out)}",
+                    f"{case} went in, {describe(out)} came out",
+                    f"输入是 {case}，输出却是 {describe(out)}",
                 )
             _expect_every_argument_used(function, given, case)
 
@@ -181,6 +289,11 @@ class Check:
                     torch.equal(now, then),
                     f"argument {number} was changed in place",
                     f"第 {number} 个参数被原地修改了",
+                )
+                expect(
+                    not now.requires_grad,
+                    f"argument {number} was switched to requires_grad, which is for the caller to decide",
+                    f"第 {number} 个参数被设成了 requires_grad；这应由调用者决定",
                 )
             _expect_every_argument_used(function, given, case)
 
@@ -197,7 +310,11 @@ class Check:
             )
             expect(
                 torch.autograd.gradcheck(
-                    lambda *a: tuple(_tensors(function(*a))), given, fast_mode=True, raise_exception=False
+                    lambda *a: tuple(_tensors(function(*a))),
+                    given,
+                    eps=1e-3,  # as wide as that, because a softmax inside may be computed in float32
+                    atol=1e-3,
+                    raise_exception=False,
                 ),
                 "the gradient differs from the difference quotient: part of the path is cut off",
                 "梯度与差商不符：有一段计算图被切断了",
@@ -208,29 +325,56 @@ class Check:
         return [_try(p, answer) for p in self._properties]
 
     def __call__(self, answer: object, points: float) -> float:
-        """Report every property and return the points earned: their share of `points`, to two digits."""
+        """Report every property and return the points earned: the shares of those that hold, to two digits."""
         results = self.run(answer)
         _publish(self.exercise, results)
-        return round(points * sum(r.passed for r in results) / len(results), 2)
+        earned = zip(results, shares(results, points), strict=True)
+        return round(sum((share for result, share in earned if result.passed), start=0.0), 2)
 
 
 def _try(prop: _Property, answer: object) -> Result:
-    name = " · ".join(prop.name)
-    for device in devices():
-        for dtype in prop.dtypes:
-            case = Case(device, dtype)
-            try:
-                with _quiet(), torch.random.fork_rng(), torch.enable_grad():
-                    torch.manual_seed(0)
-                    prop.test(answer, case)
-            except PropertyFailed as failed:
-                return Result(name, False, f"{failed.args[0]} · {failed.args[1]} ({case})")
-            except NotImplementedError:
-                return Result(name, False, "not written yet · 尚未作答")
-            except (Exception, SystemExit) as error:  # an answer may raise anything; Ctrl-C still stops the check
-                said = f"{type(error).__name__}: {error}".splitlines()[0][:200].rstrip(": ")
-                return Result(name, False, f"it raised {said} · 代码抛出异常 {said} ({case})")
-    return Result(name, True, "")
+    why = ""
+    for device, dtype in itertools.product(devices(), prop.dtypes):
+        case = Case(device, dtype)
+        try:
+            with _quiet(), _usual_settings():
+                prop.test(answer, case)
+        except PropertyFailed as failed:
+            why = f"{failed.args[0]} · {failed.args[1]} ({case})"
+        except (Exception, SystemExit) as error:  # an answer may raise anything; Ctrl-C still stops the check
+            said = _in_one_line(error)[:200]
+            why = NOT_WRITTEN if _is_blank(error) else f"it raised {said} · 代码抛出异常 {said} ({case})"
+        if why:
+            break
+    return Result(" · ".join(prop.name), not why, why, prop.weight)
+
+
+def _is_blank(error: BaseException) -> bool:
+    """Whether this is what an unwritten answer raises; torch too raises NotImplementedError, but not without a word."""
+    return isinstance(error, NotImplementedError) and not str(error)
+
+
+def _in_one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+
+
+def _shapes(tensors: Iterable[Tensor]) -> Text:
+    """The shapes, joined as in English and as in Chinese."""
+    shown = [str(tuple(t.shape)) for t in tensors]
+    return " with ".join(shown), " 配 ".join(shown)
+
+
+@contextlib.contextmanager
+def _usual_settings():
+    """Settings as in a fresh Python, whatever the notebook has set: float32 on the CPU, gradients on, the same seed."""
+    dtype = torch.get_default_dtype()
+    with torch.random.fork_rng(), torch.enable_grad(), torch.device("cpu"):
+        torch.manual_seed(0)
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
 
 
 @contextlib.contextmanager
@@ -264,10 +408,6 @@ def _expect_every_argument_used(function: Callable, given: tuple[Tensor, ...], c
             f"the result does not depend on argument {number}",
             f"结果与第 {number} 个参数无关",
         )
-
-
-def _describe(value: Tensor) -> str:
-    return f"{value.device.type} {str(value.dtype).removeprefix('torch.')}"
 
 
 def _publish(exercise: str, results: list[Result]) -> None:

@@ -42,6 +42,13 @@ def self_by_library(x, w_q, w_k, w_v):
     return [weights.matmul(v), weights]
 
 
+def self_with_tensor_scale(x, w_q, w_k, w_v):
+    # torch.tensor(3) is rounded to float32 by sqrt, and the softmax is computed in float32
+    scores = x @ w_q @ (x @ w_k).mT / torch.sqrt(torch.tensor(w_k.shape[-1]))
+    weights = F.softmax(scores, dim=-1, dtype=torch.float32).to(x.dtype)
+    return weights @ (x @ w_v), weights
+
+
 # --- transfer_weights -----------------------------------------------------------------------------------------
 
 
@@ -129,6 +136,16 @@ def statistics_by_formula(d_k, n, generator):
     return out
 
 
+def statistics_with_tensor_scale(d_k, n, generator):
+    q, k = _random(d_k, n, generator)
+    out = {}
+    for suffix, scores in (("", q @ k.T), ("_scaled", q @ k.T / torch.sqrt(torch.tensor(d_k)))):
+        p = scores.softmax(-1)
+        out["variance" + suffix] = scores.var().item()
+        out["gradient" + suffix] = sum((row.diag() - row.outer(row)).norm() for row in p).item() / n
+    return out
+
+
 # --- MultiHeadAttention ---------------------------------------------------------------------------------------
 
 
@@ -174,6 +191,17 @@ class HeadsByEinsum(_Parameters):
         return torch.einsum("...hts,...hsj,h,ohj->...to", weights, v, self.gate, self.w_o.weight.view(d, h, d // h))
 
 
+class HeadsWithBuffer(_Parameters):
+    def __init__(self, d_model, n_head):
+        super().__init__(d_model, n_head)
+        self.register_buffer("scale", torch.tensor(d_model // n_head).sqrt())  # in state_dict, but no parameter
+
+    def forward(self, x):
+        q, k, v = (torch.stack(w(x).chunk(self.n_head, -1), -3) for w in (self.w_q, self.w_k, self.w_v))
+        z = torch.softmax(q @ k.mT / self.scale, -1) @ (v * self.gate.view(-1, 1, 1))
+        return self.w_o(torch.cat(z.unbind(-3), -1))
+
+
 # --- cross_attention ------------------------------------------------------------------------------------------
 
 
@@ -206,9 +234,14 @@ def cross_by_loops(decoder, encoder, w_q, w_k, w_v):
 
 
 ANSWERS = {
-    "self_attention": [self_by_einsum, self_by_loops, self_by_library],
+    "self_attention": [self_by_einsum, self_by_loops, self_by_library, self_with_tensor_scale],
     "transfer_weights": [transfer_by_slices, transfer_by_state_dict, transfer_by_identity],
-    "score_statistics": [statistics_by_loops, statistics_by_autograd, statistics_by_formula],
-    "MultiHeadAttention": [HeadsByView, HeadsByLoop, HeadsByEinsum],
+    "score_statistics": [
+        statistics_by_loops,
+        statistics_by_autograd,
+        statistics_by_formula,
+        statistics_with_tensor_scale,
+    ],
+    "MultiHeadAttention": [HeadsByView, HeadsByLoop, HeadsByEinsum, HeadsWithBuffer],
     "cross_attention": [cross_by_matmul, cross_by_einsum, cross_by_loops],
 }

@@ -80,7 +80,7 @@ def self_pair_reversed(x, w_q, w_k, w_v):
     return attend(*projected(x, w_q, w_k, w_v))[::-1]
 
 
-@MUTANTS.add(EXERCISE, SCALED, "as from F.scaled_dot_product_attention")
+@MUTANTS.add(EXERCISE, SCALED, "one tensor came back")
 def self_library_call(x, w_q, w_k, w_v):
     return F.scaled_dot_product_attention(*projected(x, w_q, w_k, w_v))
 
@@ -129,7 +129,7 @@ def self_sum_normalised(x, w_q, w_k, w_v):
     return weights @ v, weights
 
 
-@MUTANTS.add(EXERCISE, ROWS, "shape (5, 5)")
+@MUTANTS.add(EXERCISE, ROWS, "weights has shape (1, 5); it should be (5, 5)")
 def self_last_word_only(x, w_q, w_k, w_v):
     q, k, v = projected(x, w_q, w_k, w_v)
     return attend(q, k, v)[0], attend(q[..., -1:, :], k, v)[1]
@@ -162,14 +162,14 @@ def self_transpose_of_everything(x, w_q, w_k, w_v):
     return weights @ v, weights
 
 
-@MUTANTS.add(EXERCISE, BATCH, "in a batch gets another result than alone")
+@MUTANTS.add(EXERCISE, BATCH, "in the batch gets another result than alone")
 def self_softmax_over_dim_1(x, w_q, w_k, w_v):
     q, k, v = projected(x, w_q, w_k, w_v)
     weights = (q @ k.mT / math.sqrt(k.shape[-1])).softmax(1)
     return weights @ v, weights
 
 
-@MUTANTS.add(EXERCISE, BATCH, "in a batch gets another result than alone")
+@MUTANTS.add(EXERCISE, BATCH, "in the batch gets another result than alone")
 def self_words_of_all_sequences(x, w_q, w_k, w_v):
     # every sequence looks into the first one
     q, k, v = projected(x, w_q, w_k, w_v)
@@ -178,7 +178,7 @@ def self_words_of_all_sequences(x, w_q, w_k, w_v):
     return weights @ v[first], weights
 
 
-@MUTANTS.add(EXERCISE, BATCH, "different sequences got the same context")
+@MUTANTS.add(EXERCISE, BATCH, "in the batch gets another result than alone")
 def self_mean_sequence(x, w_q, w_k, w_v):
     mean = x.mean(tuple(range(x.dim() - 2)), keepdim=True) if x.dim() > 2 else x
     return attend(*projected(mean.expand_as(x), w_q, w_k, w_v))
@@ -247,6 +247,67 @@ def self_keys_cut_off(x, w_q, w_k, w_v):
     return attend(q, k.detach(), v)
 
 
+@MUTANTS.add(EXERCISE, LARGE, "clamped or replaced")
+def self_scores_clamped(x, w_q, w_k, w_v):
+    q, k, v = projected(x, w_q, w_k, w_v)
+    weights = (q @ k.mT / math.sqrt(k.shape[-1])).clamp(-50, 50).softmax(-1)
+    return weights @ v, weights
+
+
+@MUTANTS.add(EXERCISE, LARGE, "clamped or replaced")
+def self_scores_clamped_before_exp(x, w_q, w_k, w_v):
+    q, k, v = projected(x, w_q, w_k, w_v)
+    e = (q @ k.mT / math.sqrt(k.shape[-1])).clamp(max=10 if x.dtype == torch.float16 else 80).exp()
+    weights = e / e.sum(-1, keepdim=True)
+    return weights @ v, weights
+
+
+@MUTANTS.add(EXERCISE, LARGE, "clamped or replaced")
+def self_nan_replaced(x, w_q, w_k, w_v):
+    q, k, v = projected(x, w_q, w_k, w_v)
+    e = (q @ k.mT / math.sqrt(k.shape[-1])).exp()
+    weights = (e / e.sum(-1, keepdim=True)).nan_to_num(1.0)
+    return weights @ v, weights
+
+
+@MUTANTS.add(EXERCISE, BATCH, "count dimensions from the end")
+def self_two_or_four_dimensions(x, w_q, w_k, w_v):
+    q, k, v = projected(x, w_q, w_k, w_v)
+    if x.dim() == 2:
+        weights = (q @ k.T / math.sqrt(k.shape[-1])).softmax(1)
+    else:
+        weights = (torch.einsum("abid,abjd->abij", q, k) / math.sqrt(k.shape[-1])).softmax(3)
+    return weights @ v, weights
+
+
+@MUTANTS.add(EXERCISE, BATCH, "expected shape (1, 5, 6), got (5, 6)")
+def self_squeezed(x, w_q, w_k, w_v):
+    context, weights = attend(*projected(x, w_q, w_k, w_v))
+    return context.squeeze(), weights.squeeze()
+
+
+@MUTANTS.add(EXERCISE, ROWS, "weights has shape (); it should be (1, 1)")
+def self_squeezed_where_one_word(x, w_q, w_k, w_v):
+    return self_squeezed(x, w_q, w_k, w_v) if x.shape[-2] == 1 else attend(*projected(x, w_q, w_k, w_v))
+
+
+@MUTANTS.add(EXERCISE, ORDER, "two calls with the same input gave different results")
+def self_dropout(x, w_q, w_k, w_v):
+    q, k, v = projected(x, w_q, w_k, w_v)
+    weights = F.dropout(attend(q, k, v)[1], 0.5)
+    return weights @ v, weights
+
+
+@MUTANTS.add(EXERCISE, BATCH, "two calls with the same input gave different results")
+def self_dropout_in_a_batch(x, w_q, w_k, w_v):
+    return self_dropout(x, w_q, w_k, w_v)
+
+
+@MUTANTS.add(EXERCISE, UNTOUCHED, "argument 1 was switched to requires_grad")
+def self_asks_for_gradients(x, w_q, w_k, w_v):
+    return attend(*projected(x.requires_grad_(), w_q, w_k, w_v))
+
+
 @MUTANTS.worthless(EXERCISE)
 def self_nothing(x, w_q, w_k, w_v):
     return None
@@ -276,6 +337,7 @@ SOURCE = "the source is unchanged"
 MEMORY = "no memory is shared"
 OPTIMIZER = "an optimizer made before still trains the target"
 TARGET_DTYPE = "the target keeps its dtype and device"
+NOTHING = "nothing is returned"
 
 
 def targets(module):
@@ -393,6 +455,37 @@ def transfer_data_cloned(linear_module, parameter_module):
         parameter.data = block.data.T.clone()
 
 
+@MUTANTS.add(EXERCISE, SOURCE, "was cpu float32 and became cpu float64")
+def transfer_casts_the_source(linear_module, parameter_module):
+    copy(linear_module.to(parameter_module.w_q.dtype), parameter_module)
+
+
+@MUTANTS.add(EXERCISE, SOURCE, "the source got a new weight")
+def transfer_replaces_the_source(linear_module, parameter_module):
+    linear_module.w_qkv.weight = nn.Parameter(linear_module.w_qkv.weight.detach().clone())
+    copy(linear_module, parameter_module)
+
+
+@MUTANTS.add(EXERCISE, SQUARE, "lost precision on the way")
+def transfer_by_way_of_half(linear_module, parameter_module):
+    with torch.no_grad():
+        for parameter, block in zip(targets(parameter_module), rows(linear_module, parameter_module), strict=True):
+            parameter.copy_(block.half().T)
+
+
+@MUTANTS.add(EXERCISE, SQUARE, "lost precision on the way")
+def transfer_by_way_of_float(linear_module, parameter_module):
+    with torch.no_grad():
+        for parameter, block in zip(targets(parameter_module), rows(linear_module, parameter_module), strict=True):
+            parameter.copy_(block.float().T)
+
+
+@MUTANTS.add(EXERCISE, NOTHING, "a ParameterProjections came back")
+def transfer_returns_the_target(linear_module, parameter_module):
+    copy(linear_module, parameter_module)
+    return parameter_module
+
+
 @MUTANTS.worthless(EXERCISE)
 def transfer_nothing(linear_module, parameter_module):
     return linear_module
@@ -415,7 +508,7 @@ def transfer_state_dict(linear_module, parameter_module):
 EXERCISE = "score_statistics"
 VARIANCE = "variances of all n² scores, unbiased"
 JACOBIAN = "norms of the softmax's Jacobian"
-LAW = "variance ≈ d_k, scaled ≈ 1"
+EXPECTATION = "variance ≈ d_k, scaled ≈ 1"
 VANISHES = "without scaling the gradient vanishes"
 GENERATOR = "randomness comes from the generator alone"
 
@@ -474,6 +567,11 @@ def statistics_in_float32(d_k, n, generator):
     return measured(*(t.double() for t in drawn(d_k, n, generator, torch.float32)))
 
 
+@MUTANTS.add(EXERCISE, VARIANCE, "drawn in float32")
+def statistics_all_in_float32(d_k, n, generator):
+    return measured(*drawn(d_k, n, generator, torch.float32))
+
+
 @MUTANTS.add(EXERCISE, VARIANCE, "divided by d_k; divide them by √d_k")
 def statistics_root_forgotten(d_k, n, generator):
     return measured(*drawn(d_k, n, generator), scale=d_k)
@@ -495,17 +593,17 @@ def statistics_tuple(d_k, n, generator):
     return tuple(measured(*drawn(d_k, n, generator)).values())
 
 
-@MUTANTS.add(EXERCISE, LAW, "it should be near 1")
+@MUTANTS.add(EXERCISE, EXPECTATION, "it should be near 1")
 def statistics_not_scaled(d_k, n, generator):
     return measured(*drawn(d_k, n, generator), scale=1)
 
 
-@MUTANTS.add(EXERCISE, LAW, "two draws gave the same variance")
+@MUTANTS.add(EXERCISE, EXPECTATION, "two draws gave the same variance")
 def statistics_from_theory(d_k, n, generator):
     return measured(*drawn(d_k, n, generator)) | {"variance": float(d_k), "variance_scaled": 1.0}
 
 
-@MUTANTS.add(EXERCISE, LAW, "it should be near 64")
+@MUTANTS.add(EXERCISE, EXPECTATION, "it should be near 64")
 def statistics_uniform(d_k, n, generator):
     return measured(
         *(torch.rand(n, d_k, generator=generator, dtype=torch.float64, device=generator.device) for _ in "qk")
@@ -592,9 +690,28 @@ def statistics_generator_reseeded(d_k, n, generator):
     return measured(*drawn(d_k, n, generator.manual_seed(0)))
 
 
-@MUTANTS.add(EXERCISE, GENERATOR, "the generator was set back")
+@MUTANTS.add(EXERCISE, GENERATOR, "it was set back, or not used at all")
 def statistics_generator_set_back(d_k, n, generator):
     return measured(*drawn(d_k, n, generator.manual_seed(generator.initial_seed())))
+
+
+@MUTANTS.add(EXERCISE, GENERATOR, "or not used at all")
+def statistics_global_numbers_from_its_seed(d_k, n, generator):
+    torch.manual_seed(generator.initial_seed())
+    return statistics_global_random_numbers(d_k, n, generator)
+
+
+@MUTANTS.add(EXERCISE, GENERATOR, "more or less was")
+def statistics_draws_too_much(d_k, n, generator):
+    q, k = drawn(d_k, n, generator)
+    torch.randn(3, generator=generator, device=generator.device)
+    return measured(q, k)
+
+
+@MUTANTS.add(EXERCISE, GENERATOR, "global random numbers were drawn or seeded")
+def statistics_touches_the_global_state(d_k, n, generator):
+    torch.rand(3)
+    return measured(*drawn(d_k, n, generator))
 
 
 @MUTANTS.worthless(EXERCISE)
@@ -615,6 +732,7 @@ REFERENCE = "equals the reference with copied weights"
 SINGLE = "one head is plain attention"
 GATE = "a gate of 0 switches its head off"
 INDEPENDENT = "a head depends on its own weights alone"
+TRAINS = "every parameter gets a gradient"
 REFUSED = "refuses a width that the heads cannot share"
 
 
@@ -731,12 +849,12 @@ class GateIgnored(Heads):
         return z
 
 
-@MUTANTS.add(EXERCISE, REFERENCE, "the gate is not applied")
+@MUTANTS.add(EXERCISE, REFERENCE, "the gate is not applied", spares=INDEPENDENT)
 class GateForgotten(GateIgnored):
     pass
 
 
-@MUTANTS.add(EXERCISE, GATE, "multiplied by its gate")
+@MUTANTS.add(EXERCISE, GATE, "multiplied by its gate", spares=INDEPENDENT)
 class GateOnScores(Heads):
     def weights(self, q, k):
         return (self.gate[:, None, None] * (q @ k.mT) / math.sqrt(self.d_k)).softmax(-1)
@@ -758,11 +876,71 @@ class GateRepeated(Heads):
         return self.w_o(self.merge(self.weights(q, k) @ v) * self.gate.repeat(self.d_k))
 
 
-@MUTANTS.add(EXERCISE, REFERENCE, "applied after w_o")
+@MUTANTS.add(EXERCISE, REFERENCE, "applied after w_o", spares=INDEPENDENT)
 class GateAfterOutput(Heads):
     def forward(self, x):
         q, k, v = self.split(self.w_q(x)), self.split(self.w_k(x)), self.split(self.w_v(x))
         return self.w_o(self.merge(self.weights(q, k) @ v)) * self.gate.repeat_interleave(self.d_k)
+
+
+@MUTANTS.add(
+    EXERCISE, GATE, "head 0 alone should pass: each head's result is multiplied by its gate", spares=INDEPENDENT
+)
+class GateSquashed(Heads):
+    def gated(self, z):
+        return self.gate.sigmoid()[:, None, None] * z
+
+
+@MUTANTS.add(EXERCISE, GATE, "head 0 alone should pass", spares=INDEPENDENT)
+class GatesReversed(Heads):
+    def gated(self, z):
+        return self.gate.flip(0)[:, None, None] * z
+
+
+@MUTANTS.add(EXERCISE, TRAINS, "no gradient reaches gate,")
+class GateData(Heads):
+    def gated(self, z):
+        return self.gate.data[:, None, None] * z
+
+
+@MUTANTS.add(EXERCISE, TRAINS, "no gradient reaches gate,")
+class GateNumbers(Heads):
+    def gated(self, z):
+        return torch.stack([self.gate[h].item() * one for h, one in enumerate(z.unbind(-3))], -3)
+
+
+@MUTANTS.add(EXERCISE, TRAINS, "no gradient reaches w_q.weight, w_k.weight, w_v.weight, w_o.weight, gate,")
+class NothingTrains(Heads):
+    def forward(self, x):
+        q, k, v = (self.split(x @ w.weight.data.T) for w in (self.w_q, self.w_k, self.w_v))
+        z = self.gate.data[:, None, None] * (self.weights(q, k) @ v)
+        return self.merge(z) @ self.w_o.weight.data.T
+
+
+@MUTANTS.add(EXERCISE, PARAMETERS, "w_k.weight is not trainable: make it a parameter of its own")
+class QueriesAndKeysTied(Heads):
+    def __init__(self, d_model, n_head):
+        super().__init__(d_model, n_head)
+        self.w_k = self.w_q
+
+
+@MUTANTS.add(EXERCISE, REFERENCE, "never split")
+class OneBigHead(Heads):
+    def forward(self, x):
+        z, _ = attend(self.w_q(x), self.w_k(x), self.w_v(x))
+        return self.w_o(z * self.gate.repeat_interleave(self.d_k))
+
+
+@MUTANTS.add(EXERCISE, REFERENCE, "residual connection")
+class Residual(Heads):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+@MUTANTS.add(EXERCISE, REFERENCE, "queries and keys have changed places")
+class KeysAsk(Heads):
+    def weights(self, q, k):
+        return super().weights(k, q)
 
 
 @MUTANTS.add(EXERCISE, PARAMETERS, "the gates start at 0")
@@ -833,7 +1011,25 @@ class ThreeDimensionsOnly(Heads):
         return x.view(b, t, self.n_head, self.d_k).transpose(1, 2)
 
 
-@MUTANTS.add(EXERCISE, BATCH, "in a batch gets another result than alone")
+@MUTANTS.add(EXERCISE, BATCH, "expected shape (1, 5, 12), got (5, 12)")
+class Squeezed(Heads):
+    def forward(self, x):
+        return super().forward(x).squeeze()
+
+
+@MUTANTS.add(EXERCISE, REFERENCE, "forward(x), of x (2, 4, 12), has shape (4, 2, 12)")
+class WordsFirst(Heads):
+    def forward(self, x):
+        return super().forward(x).transpose(0, 1)
+
+
+@MUTANTS.add(EXERCISE, ORDER, "two calls with the same input gave different results")
+class Dropout(Heads):
+    def weights(self, q, k):
+        return F.dropout(super().weights(q, k), 0.5)
+
+
+@MUTANTS.add(EXERCISE, BATCH, "in the batch gets another result than alone")
 class NormalisesAcrossTheBatch(Heads):
     def split(self, x):
         return super().split(x - x.mean(tuple(range(x.dim() - 2)), keepdim=True) if x.shape[0] > 1 else x)
@@ -852,12 +1048,36 @@ class WidthAsserted(Heads):
         super().__init__(d_model, n_head)
 
 
-@MUTANTS.add(EXERCISE, REFUSED, "does not name both numbers")
+@MUTANTS.add(EXERCISE, REFUSED, "no sentence that names both numbers")
 class WidthRefusedSilently(Heads):
     def __init__(self, d_model, n_head):
         if d_model % n_head:
             raise ValueError
         super().__init__(d_model, n_head)
+
+
+@MUTANTS.add(EXERCISE, REFUSED, "no sentence that names both numbers")
+class WidthRefusedWithOneNumber(Heads):
+    def __init__(self, d_model, n_head):
+        if d_model % n_head:
+            raise ValueError(f"not possible: {d_model}{n_head}")
+        super().__init__(d_model, n_head)
+
+
+@MUTANTS.add(EXERCISE, REFUSED, "no sentence that names both numbers")
+class WidthRefusedWithoutWords(Heads):
+    def __init__(self, d_model, n_head):
+        if d_model % n_head:
+            raise ValueError(d_model, n_head)
+        super().__init__(d_model, n_head)
+
+
+@MUTANTS.add(EXERCISE, REFUSED, "MultiHeadAttention(4, 8) was built")
+class OnlyOneWidthRefused(Heads):
+    def __init__(self, d_model, n_head):
+        if d_model == 10:
+            raise ValueError(f"{n_head} heads cannot share d_model = {d_model}")
+        super().__init__(d_model - d_model % n_head, n_head)
 
 
 @MUTANTS.add(EXERCISE, DTYPE, "came out")
@@ -917,7 +1137,7 @@ def not_a_class(d_model, n_head):
 
 EXERCISE = "cross_attention"
 VALUES = "from decoder to encoder, scores divided by √d_k"
-LIMITS = "decoder and encoder may differ in length and width"
+SIZES = "decoder and encoder may differ in length and width"
 COVERAGE = "coverage is what each encoder position receives"
 DECODER = "a decoder position moves its own context alone"
 ENCODER = "an encoder position moves every context"
@@ -973,17 +1193,17 @@ def cross_root_forgotten(decoder, encoder, w_q, w_k, w_v):
     return crossed(decoder, encoder, w_q, w_k, w_v, scale=w_k.shape[-1])
 
 
-@MUTANTS.add(EXERCISE, VALUES, "divided by √d_decoder")
+@MUTANTS.add(EXERCISE, VALUES, "divided by √d_decoder_or_encoder")
 def cross_scaled_by_width(decoder, encoder, w_q, w_k, w_v):
     return crossed(decoder, encoder, w_q, w_k, w_v, scale=math.sqrt(decoder.shape[-1]))
 
 
-@MUTANTS.add(EXERCISE, VALUES, "divided by √T_k")
+@MUTANTS.add(EXERCISE, VALUES, "divided by √T;")
 def cross_scaled_by_length(decoder, encoder, w_q, w_k, w_v):
     return crossed(decoder, encoder, w_q, w_k, w_v, scale=math.sqrt(encoder.shape[-2]))
 
 
-@MUTANTS.add(EXERCISE, VALUES, "as from F.scaled_dot_product_attention")
+@MUTANTS.add(EXERCISE, VALUES, "one tensor came back")
 def cross_library_call(decoder, encoder, w_q, w_k, w_v):
     return F.scaled_dot_product_attention(decoder @ w_q, encoder @ w_k, encoder @ w_v)
 
@@ -997,7 +1217,7 @@ def cut(decoder, encoder):
     return encoder[..., : decoder.shape[-2], :]
 
 
-@MUTANTS.add(EXERCISE, LIMITS, "it was cut to the decoder's length")
+@MUTANTS.add(EXERCISE, SIZES, "was cut to the decoder's length")
 def cross_encoder_cut(decoder, encoder, w_q, w_k, w_v):
     context, coverage = crossed(decoder, cut(decoder, encoder), w_q, w_k, w_v)
     return context, F.pad(coverage, (0, encoder.shape[-2] - coverage.shape[-1]))
@@ -1044,7 +1264,7 @@ def cross_mean(decoder, encoder, w_q, w_k, w_v):
     return context, coverage / decoder.shape[-2]
 
 
-@MUTANTS.add(EXERCISE, COVERAGE, "maximum over the decoder")
+@MUTANTS.add(EXERCISE, COVERAGE, "maximum over the queries")
 def cross_maximum(decoder, encoder, w_q, w_k, w_v):
     context, weights = attend(decoder @ w_q, encoder @ w_k, encoder @ w_v)
     return context, weights.amax(-2)
@@ -1061,7 +1281,7 @@ def cross_weights(decoder, encoder, w_q, w_k, w_v):
     return attend(decoder @ w_q, encoder @ w_k, encoder @ w_v)
 
 
-@MUTANTS.add(EXERCISE, COVERAGE, "the softmax ran over the queries")
+@MUTANTS.add(EXERCISE, COVERAGE, "the softmax runs over the queries")
 def cross_softmax_over_queries(decoder, encoder, w_q, w_k, w_v):
     weights = (decoder @ w_q @ (encoder @ w_k).mT / math.sqrt(w_k.shape[-1])).softmax(-2)
     return weights @ (encoder @ w_v), weights.sum(-2)
@@ -1089,7 +1309,7 @@ def cross_sum_over_dim_0(decoder, encoder, w_q, w_k, w_v):
     return context, weights.sum(0)
 
 
-@MUTANTS.add(EXERCISE, BROADCAST, "than each pair alone")
+@MUTANTS.add(EXERCISE, BROADCAST, "in the batch gets another result than alone")
 def cross_softmax_over_dim_1(decoder, encoder, w_q, w_k, w_v):
     weights = (decoder @ w_q @ (encoder @ w_k).mT / math.sqrt(w_k.shape[-1])).softmax(1)
     return weights @ (encoder @ w_v), weights.sum(-2)
@@ -1123,6 +1343,60 @@ def cross_coverage_detached(decoder, encoder, w_q, w_k, w_v):
 @MUTANTS.add(EXERCISE, GRADIENTS, "part of the path is cut off")
 def cross_encoder_frozen(decoder, encoder, w_q, w_k, w_v):
     return crossed(decoder, encoder.detach(), w_q, w_k, w_v)
+
+
+@MUTANTS.add(EXERCISE, SIZES, "divided by √d_encoder;")
+def cross_scaled_by_encoder(decoder, encoder, w_q, w_k, w_v):
+    return crossed(decoder, encoder, w_q, w_k, w_v, scale=math.sqrt(encoder.shape[-1]))
+
+
+@MUTANTS.add(EXERCISE, VALUES, "divided by √d_v")
+def cross_scaled_by_d_v(decoder, encoder, w_q, w_k, w_v):
+    return crossed(decoder, encoder, w_q, w_k, w_v, scale=math.sqrt(w_v.shape[-1]))
+
+
+@MUTANTS.add(EXERCISE, SIZES, "context of 3 decoder and 5 encoder positions has shape (5,)")
+def cross_pair_reversed(decoder, encoder, w_q, w_k, w_v):
+    return crossed(decoder, encoder, w_q, w_k, w_v)[::-1]
+
+
+@MUTANTS.add(EXERCISE, SIZES, "context of 1 decoder and 4 encoder positions has shape ()")
+def cross_squeezed(decoder, encoder, w_q, w_k, w_v):
+    context, coverage = crossed(decoder, encoder, w_q, w_k, w_v)
+    return context.squeeze(), coverage.squeeze()
+
+
+@MUTANTS.add(EXERCISE, COVERAGE, "every encoder position was given the same")
+def cross_library_with_even_coverage(decoder, encoder, w_q, w_k, w_v):
+    context = F.scaled_dot_product_attention(decoder @ w_q, encoder @ w_k, encoder @ w_v)
+    t_q, t_k = decoder.shape[-2], encoder.shape[-2]
+    return context, context.new_full((*context.shape[:-2], t_k), t_q / t_k)
+
+
+@MUTANTS.add(EXERCISE, BROADCAST, "shape (4, 4) with (3, 5, 6) raised")
+def cross_encoder_expanded(decoder, encoder, w_q, w_k, w_v):
+    return crossed(decoder, encoder.expand(*decoder.shape[:-2], *encoder.shape[-2:]), w_q, w_k, w_v)
+
+
+@MUTANTS.add(EXERCISE, BROADCAST, "expected shape (3, 5), got (5,)")
+def cross_coverage_of_all_beams(decoder, encoder, w_q, w_k, w_v):
+    context, coverage = crossed(decoder, encoder, w_q, w_k, w_v)
+    return context, coverage.sum(0) if encoder.dim() < decoder.dim() else coverage
+
+
+@MUTANTS.add(EXERCISE, BROADCAST, "count dimensions from the end")
+def cross_two_or_four_dimensions(decoder, encoder, w_q, w_k, w_v):
+    if decoder.dim() == encoder.dim() == 2:
+        return crossed(decoder, encoder, w_q, w_k, w_v)
+    scores = torch.einsum("abqd,abkd->abqk", decoder @ w_q, encoder @ w_k) / math.sqrt(w_q.shape[1])
+    weights = scores.softmax(-1)
+    return torch.einsum("abqk,abkd->abqd", weights, (encoder @ w_v).expand(*weights.shape[:2], -1, -1)), weights.sum(2)
+
+
+@MUTANTS.add(EXERCISE, LARGE, "clamped or replaced")
+def cross_scores_clamped(decoder, encoder, w_q, w_k, w_v):
+    weights = (decoder @ w_q @ (encoder @ w_k).mT / math.sqrt(w_k.shape[-1])).clamp(-50, 50).softmax(-1)
+    return weights @ (encoder @ w_v), weights.sum(-2)
 
 
 @MUTANTS.worthless(EXERCISE)

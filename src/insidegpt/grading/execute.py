@@ -20,12 +20,11 @@ from nbgrader.preprocessors import Execute
 from traitlets import Enum, Unicode
 
 from insidegpt.grading.submission import is_graded, is_solution
-from insidegpt.mime import NOTE, REPORT
+from insidegpt.outcome import NOT_WRITTEN, NOTE, REPORT, Text
 
 PRINTED, SHOWN = 20_000, 200
 """How many characters a cell may print and how many outputs it may show; no submission fills memory or disk."""
 
-Text = tuple[str, str]
 ANSWER, ABOVE = ("the answer cell", "答题单元格"), ("a cell above the test", "测试之前的一个单元格")
 VISIBLE, HIDDEN = ("the visible test", "可见测试"), ("the hidden check", "隐藏检查")
 STOPPED = {DeadKernelError.__name__, CellTimeoutError.__name__}
@@ -189,8 +188,8 @@ def _failure(outputs: list, who: Text, timeout: int) -> str:
         return f"{en} ended the Python process · {zh}让 Python 进程退出了"
     if "StdinNotImplementedError" in errors:
         return f"{en} called input(), and nobody is there to answer · {zh}调用了 input()，但批改时没有人输入"
-    if "NotImplementedError" in errors:
-        return "not written yet · 尚未作答"
+    if "NotImplementedError" in errors and not errors["NotImplementedError"].evalue:  # torch raises it with a reason
+        return NOT_WRITTEN
     error = list(errors.values())[-1]
     if who is VISIBLE and error.ename == "AssertionError":
         line = _line(error.traceback)

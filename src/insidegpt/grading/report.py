@@ -10,16 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from insidegpt.grading.submission import exercise_of, grade_id, is_graded
-from insidegpt.mime import NOTE, REPORT
-
-
-@dataclass(frozen=True)
-class Property:
-    """One property of an answer: its bilingual name, whether it held, and if not, why (else '')."""
-
-    name: str
-    passed: bool
-    message: str
+from insidegpt.outcome import NOTE, REPORT, Result, shares
 
 
 @dataclass(frozen=True)
@@ -27,15 +18,20 @@ class Exercise:
     """What one exercise earned and why.
 
     messages: sentences on what went wrong around the check: a cell that raised, a visible test that fails.
-    answer: the learner's source, '' when the answer cell is missing.
+    answer: the learner's source, '' when no cell is marked as it.
     """
 
     id: str
     points: float
     maximum: float
-    properties: list[Property]
+    properties: list[Result]
     messages: list[str]
     answer: str
+
+    def counted(self) -> list[tuple[Result, str]]:
+        """The properties, each with the points that it stands for, as the tables show them."""
+        worth = shares(self.properties, self.maximum)
+        return [(p, f"{round(points, 2):g}") for p, points in zip(self.properties, worth, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ class Report:
                     "id": e.id,
                     "points": e.points,
                     "maximum": e.maximum,
-                    "properties": [vars(p) for p in e.properties],
+                    "properties": [{"name": p.name, "passed": p.passed, "message": p.message} for p in e.properties],
                     "messages": e.messages,
                 }
                 for e in self.exercises
@@ -87,9 +83,16 @@ def collect(chapter: str, executed: NotebookNode) -> Report:
     return Report(chapter, exercises)
 
 
-def _properties(cell: NotebookNode) -> list[Property]:
+def _properties(cell: NotebookNode) -> list[Result]:
+    """What the last report in the cell says; none where code of the learner's displayed something malformed as one."""
     reports = [o.data[REPORT] for o in cell.outputs if REPORT in o.get("data", {})]
-    return [Property(**p) for p in reports[-1]["properties"]] if reports else []
+    try:
+        return [
+            Result(str(p["name"]), bool(p["passed"]), str(p["message"]), max(1, int(p.get("weight", 1))))
+            for p in reports[-1]["properties"]
+        ]
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return []
 
 
 def _messages(cell: NotebookNode) -> list[str]:
@@ -104,17 +107,18 @@ def print_report(report: Report, console: Console) -> None:
         for message in exercise.messages:
             console.print(Text(f"! {message}", style="yellow"), soft_wrap=True)
         if exercise.properties:
-            console.print(_table(exercise.properties))
+            console.print(_table(exercise))
         console.print()
     console.print(Text(f"Total · 总分  {report.points:g} / {report.maximum:g}", style="bold"))
 
 
-def _table(properties: list[Property]) -> Table:
+def _table(exercise: Exercise) -> Table:
     table = Table(expand=True)
     table.add_column("")
+    table.add_column("points\n分", justify="right")
     table.add_column("property · 性质", ratio=1, overflow="fold")
     table.add_column("why not · 原因", ratio=1, overflow="fold")
-    for p in properties:
+    for p, points in exercise.counted():
         mark = Text("✓", style="green") if p.passed else Text("✗", style="red")
-        table.add_row(mark, *(Text(text.replace(" · ", "\n", 1)) for text in (p.name, p.message)))
+        table.add_row(mark, points, *(Text(text.replace(" · ", "\n", 1)) for text in (p.name, p.message)))
     return table

@@ -143,9 +143,7 @@ def _graded(cell: NotebookNode, answers: int, tests: int) -> NotebookNode:
     copy = _copy(cell, cell.source)
     copy.metadata["trouble"], copy.metadata["remarks"] = trouble, remarks = [], []
     if answers == 0:
-        trouble.append(
-            "no answer cell is marked: start from exercises/ · 没有标明的答题单元格：请从 exercises/ 开始"
-        )
+        trouble.append("no answer cell is marked: start from exercises/ · 没有标明的答题单元格：请从 exercises/ 开始")
     if answers > 1:
         remarks.append(f"{answers} answer cells: the last one counts · 答题单元格有 {answers} 个：以最后一个为准")
     if tests == 0:
