@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from insidegpt.grading.submission import exercise_of, grade_id, is_graded
-from insidegpt.outcome import NOTE, REPORT, Result, shares
+from insidegpt.outcome import NOT_WRITTEN, NOTE, REPORT, Result, shares
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ def _messages(cell: NotebookNode) -> list[str]:
 
 
 def print_report(report: Report, console: Console) -> None:
-    """Print a table of properties per exercise, and the total."""
+    """Print a table of properties per exercise, one line for an exercise that is not written yet, and the total."""
     for exercise in report.exercises:
         console.print(Text(f"{exercise.id}  {exercise.points:g} / {exercise.maximum:g}", style="bold"))
         for message in exercise.messages:
             console.print(Text(f"! {message}", style="yellow"), soft_wrap=True)
-        if exercise.properties:
+        if any(p.message != NOT_WRITTEN for p in exercise.properties):
             console.print(_table(exercise))
         console.print()
     console.print(Text(f"Total · 总分  {report.points:g} / {report.maximum:g}", style="bold"))
