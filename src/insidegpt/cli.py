@@ -83,3 +83,25 @@ def serve(port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port · 
         from insidegpt.site.serve import serve
 
         serve(repository_root(Path.cwd()) / "_build" / "site", port)
+
+
+@app.command()
+def train(
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long it may learn · 训练多少分钟")] = 60,
+    steps: Annotated[int | None, typer.Option(min=1, help="So many steps instead · 改为训练多少步")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the model · 模型存放的文件夹")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, … · 设备")] = None,
+) -> None:
+    """Make the book's own GPT-2 · 训练本书自带的 GPT-2"""
+    with _plain_endings():
+        from rich.console import Console
+
+        out = out or repository_root(Path.cwd()) / "_build" / "story-gpt2"
+        console = Console()
+        with console.status("starting · 启动中"):
+            from insidegpt.models import find_device
+            from insidegpt.training import Length, Recipe, train
+
+            found = find_device(device)
+        train(out, Length(steps, None if steps else minutes), Recipe(), found, console)
+        print(f"Model · 模型  {out}")
