@@ -99,7 +99,11 @@ except UserError as error:
 def in_a_new_process(code: str, **environment: str) -> str:
     """What Python prints; it must print no warning."""
     ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ | environment
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "0"} | environment,
     )
     assert ran.stderr == ""
     return ran.stdout

@@ -106,7 +106,7 @@ def _from_hub(name: str, kernel: str) -> tuple["PreTrainedModel", "PreTrainedTok
     except UserError:
         # Not downloaded yet, or not all of it.
         require_hub(
-            f"The model {name}",
+            name,
             ("unset INSIDEGPT_MODEL to use the book's own model", "去掉 INSIDEGPT_MODEL，改用本书自带的模型"),
         )
         enable_progress_bars()  # for the download, which can take minutes
