@@ -10,7 +10,7 @@ import pytest
 
 from insidegpt.storyworld import STORY_WORLD, vocabulary
 from insidegpt.storyworld.grammar import Plot, among, given, maybe, momentary, one_of, say, unlike
-from insidegpt.storyworld.measures import best_token_accuracy, entropy, source_perplexity
+from insidegpt.storyworld.measures import best_token_accuracy, entropy, estimate_perplexity
 from insidegpt.storyworld.source import SPLITS, Source
 from insidegpt.tokenizer import train_tokenizer
 
@@ -217,7 +217,7 @@ def test_estimated_perplexity_agrees_with_the_enumerated_one(small, distribution
     p = distribution[language]
     nats = -math.fsum(q * math.log(q) for q in p.values())
     characters = math.fsum(q * (len(text) + 1) for text, q in p.items())
-    value, error = source_perplexity(small, language, lambda text: len(text) + 1, n=1000)
+    value, error = estimate_perplexity(small, language, lambda text: len(text) + 1, n=1000)
     assert abs(value - math.exp(nats / characters)) < 4 * error
 
 

@@ -29,6 +29,7 @@ from insidegpt.evaluation import perplexity, source_perplexity, story_texts
 from insidegpt.models import quiet_transformers
 from insidegpt.storyworld import STORY_WORLD
 from insidegpt.storyworld.grammar import LANGUAGES
+from insidegpt.storyworld.vocabulary import PEOPLE
 from insidegpt.tokenizer import END_OF_TEXT, pretrained, train_tokenizer
 
 CHECKPOINT = "checkpoint.pt"
@@ -332,6 +333,8 @@ def model_card(run: Run, tokenizer: PreTrainedTokenizerFast) -> str:
     figures = "\n".join(lines)
     parameters = sum(p.numel() for p in run.model.parameters())
     return CARD.format(
+        people=len(PEOPLE),
+        plots=len(STORY_WORLD.plots),
         figures=figures,
         parameters=f"{parameters:,}",
         tokens=f"{run.step * recipe.rows * recipe.context:,}",
@@ -375,9 +378,9 @@ with its end, beside that of the source, which no model can beat:
 |---|---|---|---|
 {figures}
 
-**Limits · 局限.** It knows the story world and nothing else: some forty names, a few hundred words, fifteen
+**Limits · 局限.** It knows the story world and nothing else: {people} names, a few hundred words, {plots}
 kinds of stories. It cannot answer questions or hold a conversation, and text from elsewhere surprises it.
-它只认识故事世界：几十个人名、几百个词、十几种情节；不会回答问题，也不会聊天，别处的文字会让它困惑。
+它只认识故事世界：{people} 个人名、几百个词、{plots} 种情节；不会回答问题，也不会聊天，别处的文字会让它困惑。
 """
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
-def source_perplexity(
+def estimate_perplexity(
     source: Source,
     language: str,
     length: Callable[[str], int],
