@@ -56,15 +56,33 @@ def check(
         console = Console()
         with console.status("starting · 启动中"):
             from insidegpt.grading.check import check as grade
-            from insidegpt.grading.feedback import write_page
             from insidegpt.grading.report import print_report
         report = grade(notebook, root, timeout, console)
+        from insidegpt.grading.feedback import write_page  # takes its time, and the notebook may not be readable
+
         page = root / "_build" / "feedback" / f"{report.chapter}.html"
         write_page(report, page)
         if json is not None:
             json.write_text(dumps(report.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         print_report(report, console)
         print(f"Feedback · 反馈  {page}")
+
+
+@app.command()
+def grade(
+    chapter: Annotated[str | None, typer.Argument(help="Only this chapter · 只批改这一章")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Submissions at the same time · 同时批改几份")] = 1,
+) -> None:
+    """Grade what a class has handed in · 批改全班的提交"""
+    with _plain_endings():
+        from rich.console import Console
+
+        root = repository_root(Path.cwd())
+        console = Console()
+        with console.status("starting · 启动中"):
+            from insidegpt.grading.batch import grade_class
+        if not grade_class(root, chapter, workers, console):
+            raise typer.Exit(1)
 
 
 @app.command()

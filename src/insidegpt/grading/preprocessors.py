@@ -1,15 +1,13 @@
-"""The two steps of nbgrader's pipeline, besides running, that are done our way."""
+"""The step of nbgrader's pipeline before running that is done our way."""
 
 from __future__ import annotations
-
-import re
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
-from nbgrader.preprocessors import ClearHiddenTests, NbGraderPreprocessor
+from nbgrader.preprocessors import NbGraderPreprocessor
 
-from insidegpt.grading.submission import assemble, is_graded
+from insidegpt.grading.submission import assemble
 
 
 class AssembleSubmission(NbGraderPreprocessor):
@@ -48,18 +46,3 @@ def _recorded_cells(notebook) -> list[NotebookNode]:
         new_cell = new_code_cell if recorded.cell_type == "code" else new_markdown_cell
         cells.append(new_cell(recorded.source, metadata={"nbgrader": mark}))
     return cells
-
-
-class HideTests(NbGraderPreprocessor):
-    """Before feedback is written: keep score, report and sentences, drop hidden source, tracebacks and MyST labels."""
-
-    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
-        """The cell without what the learner is not to see."""
-        if cell.cell_type == "code" and is_graded(cell):
-            cell, resources = ClearHiddenTests().preprocess_cell(cell, resources, index)
-            for output in cell.outputs:
-                if output.output_type == "error":
-                    output.traceback = [output.evalue]
-        elif cell.cell_type == "markdown":
-            cell.source = re.sub(r"\A\([\w:-]+\)=\n", "", cell.source)
-        return cell, resources

@@ -38,9 +38,9 @@ def release(root: Path) -> list[str]:
             course = CourseDirectory(config=config, assignment_id=chapter)
             done = capture_log(GenerateAssignment(coursedir=course, config=config, force=True))
             if not done["success"]:
-                reason = _reason(done.get("log", "") + done["error"])
+                why = reason(done.get("log", "") + done["error"])
                 raise UserError(
-                    f"solutions/{chapter} cannot be released: {reason}.", f"solutions/{chapter} 无法发布：{reason}。"
+                    f"solutions/{chapter} cannot be released: {why}.", f"solutions/{chapter} 无法发布：{why}。"
                 )
             _refuse_to_lose_answers(root / "exercises" / chapter, Path(fresh) / chapter)
             shutil.rmtree(root / "exercises" / chapter, ignore_errors=True)
@@ -64,7 +64,7 @@ def _refuse_to_lose_answers(old: Path, new: Path) -> None:
             )
 
 
-def _reason(log: str) -> str:
+def reason(log: str) -> str:
     """What the first traceback in nbgrader's log ends with; the log indents it by four spaces."""
     return re.search(r"Traceback .*?\n(?:    )?(\w[^\n]*?)\.?\n", log, re.DOTALL)[1]
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from insidegpt.grading.submission import exercise_of, grade_id, is_graded
+from insidegpt.grading.submission import exercise_of, grade_id, is_graded, is_solution
 from insidegpt.outcome import NOT_WRITTEN, NOTE, REPORT, Result, shares
 
 
@@ -18,7 +18,8 @@ class Exercise:
     """What one exercise earned and why.
 
     messages: sentences on what went wrong around the check: a cell that raised, a visible test that fails.
-    answer: the learner's source, '' when no cell is marked as it.
+    answer: the learner's source, '' when no cell is marked as it. comment: what a teacher wrote about it, or ''.
+    by_hand: whether a teacher gave other points than the check did.
     """
 
     id: str
@@ -27,6 +28,8 @@ class Exercise:
     properties: list[Result]
     messages: list[str]
     answer: str
+    comment: str = ""
+    by_hand: bool = False
 
     def counted(self) -> list[tuple[Result, str]]:
         """The properties, each with the points that it stands for, as the tables show them."""
@@ -36,15 +39,20 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Report:
-    """What a notebook earned, exercise by exercise."""
+    """What a notebook earned, exercise by exercise.
+
+    penalty: points taken off because it was late. sandbox: a sentence on how the learner's code was confined, or ''.
+    """
 
     chapter: str
     exercises: list[Exercise]
+    penalty: float = 0.0
+    sandbox: str = ""
 
     @property
     def points(self) -> float:
-        """The sum of the exercises' points."""
-        return round(sum(e.points for e in self.exercises), 2)
+        """The sum of the exercises' points, less the penalty."""
+        return round(max(0.0, sum(e.points for e in self.exercises) - self.penalty), 2)
 
     @property
     def maximum(self) -> float:
@@ -69,18 +77,33 @@ class Report:
         }
 
 
-def collect(chapter: str, executed: NotebookNode) -> Report:
-    """Read the report off a notebook that `ExecuteSubmission` ran; the points are counted by nbgrader."""
+def collect(chapter: str, executed: NotebookNode, penalty: float = 0.0) -> Report:
+    """Read the report off a notebook that `ExecuteSubmission` ran; the points are counted by nbgrader.
+
+    Where nbgrader's `GetGrades` has put the gradebook's scores and comments into the cells, those count.
+    """
     from nbgrader.utils import determine_grade  # takes a second to import, and `check` may end before
 
-    answers = {grade_id(cell): cell.source for cell in executed.cells if grade_id(cell)}
+    answers = {grade_id(cell): cell for cell in executed.cells if is_solution(cell)}
     exercises = []
-    for cell in executed.cells:
-        if is_graded(cell):
-            points, maximum = determine_grade(cell)
-            name = exercise_of(cell)
-            exercises.append(Exercise(name, points, maximum, _properties(cell), _messages(cell), answers.get(name, "")))
-    return Report(chapter, exercises)
+    for cell in filter(is_graded, executed.cells):
+        earned, maximum = determine_grade(cell)
+        points = cell.metadata.nbgrader.get("score", earned)
+        name = exercise_of(cell)
+        answer = answers.get(name)
+        exercises.append(
+            Exercise(
+                name,
+                points,
+                maximum,
+                _properties(cell),
+                _messages(cell),
+                answer.source if answer else "",
+                _comment(answer) if answer else "",
+                by_hand=points != earned,
+            )
+        )
+    return Report(chapter, exercises, penalty, executed.metadata.get("insidegpt", {}).get("sandbox", ""))
 
 
 def _properties(cell: NotebookNode) -> list[Result]:
@@ -93,6 +116,12 @@ def _properties(cell: NotebookNode) -> list[Result]:
         ]
     except (AttributeError, IndexError, KeyError, TypeError, ValueError):
         return []
+
+
+def _comment(answer: NotebookNode) -> str:
+    """What a teacher wrote, without nbgrader's own remark on an untouched cell: the check says that already."""
+    comment = answer.metadata.nbgrader.get("comment") or ""
+    return "" if comment == "No response." else comment
 
 
 def _messages(cell: NotebookNode) -> list[str]:

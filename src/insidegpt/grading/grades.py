@@ -1,0 +1,86 @@
+"""The grades of a class as the gradebook has them now, manual points and penalties included: a table and a file."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from insidegpt.grading.intake import Course, Submission
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one student has for one chapter.
+
+    points: after the penalty for being late; None where nothing is graded, and then `reason` says why, in both
+    languages. exercises: points by the exercise's name.
+    """
+
+    student: str
+    chapter: str
+    reason: str = ""
+    points: float | None = None
+    maximum: float | None = None
+    hours_late: float = 0.0
+    penalty: float = 0.0
+    exercises: dict[str, float] = field(default_factory=dict)
+
+
+def rows(course: Course, found: list[Submission], not_graded: Mapping[Submission, str]) -> list[Row]:
+    """One row for each submission; `not_graded` gives the reasons for those without points."""
+    graded = {}
+    with course.gradebook() as gradebook:
+        for chapter in course.chapters:
+            for submission in gradebook.assignment_submissions(chapter):
+                penalty = submission.late_submission_penalty or 0.0
+                graded[submission.student_id, chapter] = Row(
+                    submission.student_id,
+                    chapter,
+                    points=round(max(0.0, submission.score - penalty), 2),
+                    maximum=submission.max_score,
+                    hours_late=round(submission.total_seconds_late / 3600, 2),
+                    penalty=penalty,
+                    exercises={
+                        grade.name.removeprefix("test-"): round(grade.score, 2)
+                        for notebook in submission.notebooks
+                        for grade in notebook.grades
+                    },
+                )
+    return [
+        Row(s.student, s.chapter, not_graded[s]) if s in not_graded else graded[s.student, s.chapter] for s in found
+    ]
+
+
+def write_csv(grades: list[Row], path: Path) -> None:
+    """Write the rows as a file that spreadsheet programs open with its Chinese intact; it is replaced as a whole."""
+    exercises = dict.fromkeys((row.chapter, name) for row in grades for name in sorted(row.exercises))
+    head = ["student", "chapter", "points", "maximum", "hours late", "penalty", "reason"]
+    fresh = path.with_name(f".{path.name}.new")
+    with fresh.open("w", encoding="utf-8-sig", newline="", errors="replace") as file:
+        table = csv.writer(file)
+        table.writerow([*head, *(f"{chapter}/{name}" for chapter, name in exercises)])
+        for row in grades:
+            known = [row.student, row.chapter, row.points, row.maximum, row.hours_late, row.penalty, row.reason]
+            table.writerow([*known, *(row.exercises.get(e) if c == row.chapter else None for c, e in exercises)])
+    os.replace(fresh, path)
+
+
+def print_table(grades: list[Row], console: Console) -> None:
+    """Print a row for each submission."""
+    table = Table()
+    for title in ("student\n学生", "chapter\n章"):
+        table.add_column(title, overflow="fold")
+    for title in ("points\n分", "of\n满分", "hours late\n迟交（小时）"):
+        table.add_column(title, justify="right")
+    table.add_column("why not graded\n未批改的原因", overflow="fold")
+    for row in grades:
+        numbers = ("", "", "") if row.reason else (f"{row.points:g}", f"{row.maximum:g}", f"{row.hours_late:g}")
+        table.add_row(*map(Text, (row.student, row.chapter, *numbers)), Text(row.reason.replace(" · ", "\n", 1), "red"))
+    console.print(table)
