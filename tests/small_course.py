@@ -70,6 +70,7 @@ def make_course(root: Path) -> Path:
     shutil.copy(ROOT / "nbgrader_config.py", root)
     with (root / "nbgrader_config.py").open("a") as settings:
         settings.write("\nc.Execute.timeout = 3\n")
+    (root / "tests" / "hidden" / "__init__.py").touch()
     (root / "tests" / "hidden" / "small.py").write_text(KIT)
     nbformat.write(source(), root / "solutions" / "small" / "small.ipynb")
     return root

@@ -86,8 +86,10 @@ def grade_class(root: Path, chapter: str | None, workers: int, console: Console)
         if to_do:
             _prepare(course)
             not_graded |= _grade_all(course, to_do, workers, console)
+        for submission in not_graded:
+            _withdraw(course, submission)
         others = {s: s.trouble or NOT_YET for s in found if s not in asked and not s.current}
-        grades = rows(course, found, not_graded | others)
+        grades = rows(course, not_graded | others)
         write_csv(grades, root / "grades.csv")
     print_table([row for row in grades if chapter in (None, row.chapter)], console)
     return not not_graded
@@ -167,6 +169,16 @@ def _grade_all(course: Course, to_do: list[Submission], workers: int, console: C
             for worker in running.values():
                 worker.stop()
     return not_graded
+
+
+def _withdraw(course: Course, submission: Submission) -> None:
+    """Take back what was graded of an earlier version, as nbgrader does: its grade is not this submission's."""
+    if submission.chapter in course.chapters:
+        graded = course.folder(course.places.autograded_directory, submission.student, submission.chapter)
+        if graded.exists():
+            aside = course.root / OWN / STAGED / "withdrawn" / submission.student / submission.chapter
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            graded.rename(aside)
 
 
 def _progress(console: Console) -> Progress:

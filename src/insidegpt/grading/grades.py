@@ -33,8 +33,11 @@ class Row:
     exercises: dict[str, float] = field(default_factory=dict)
 
 
-def rows(course: Course, found: list[Submission], not_graded: Mapping[Submission, str]) -> list[Row]:
-    """One row for each submission; `not_graded` gives the reasons for those without points."""
+def rows(course: Course, not_graded: Mapping[Submission, str]) -> list[Row]:
+    """One row for each student and chapter; `not_graded` gives the reasons for the submissions without points.
+
+    What was graded once and has since been removed from `submitted/` keeps its row, as it keeps its grade.
+    """
     graded = {}
     with course.gradebook() as gradebook:
         for chapter in course.chapters:
@@ -53,9 +56,8 @@ def rows(course: Course, found: list[Submission], not_graded: Mapping[Submission
                         for grade in notebook.grades
                     },
                 )
-    return [
-        Row(s.student, s.chapter, not_graded[s]) if s in not_graded else graded[s.student, s.chapter] for s in found
-    ]
+    graded |= {(s.student, s.chapter): Row(s.student, s.chapter, reason) for s, reason in not_graded.items()}
+    return [graded[key] for key in sorted(graded, key=lambda key: (key[1], key[0]))]
 
 
 def write_csv(grades: list[Row], path: Path) -> None:
