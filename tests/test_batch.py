@@ -3,6 +3,7 @@
 import csv
 import fcntl
 import json
+import os
 import re
 import shutil
 import signal
@@ -17,7 +18,9 @@ import pytest
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
 from traitlets.config import PyFileConfigLoader
+from typer.testing import CliRunner
 
+from insidegpt.cli import app
 from insidegpt.grading.feedback import without_folders
 from insidegpt.grading.intake import LARGEST_NOTEBOOK
 from small_course import EXERCISES, KIT, cell, make_course
@@ -51,8 +54,6 @@ def grade(root: Path, *arguments) -> subprocess.CompletedProcess:
 
 def environment(root: Path) -> dict[str, str]:
     """The variables of this process, with the course's own modules to be imported."""
-    import os
-
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
@@ -118,8 +119,6 @@ BAD = {
 
 def hand_in_trouble(root: Path) -> None:
     """One submission for each entry of BAD."""
-    import os
-
     good = (root / "solutions" / "small" / "small.ipynb").read_bytes()
     place = {name: root / "submitted" / name / "small" for name in BAD}
     for name, folder in place.items():
@@ -329,29 +328,30 @@ def test_ctrl_c_ends_the_run_its_workers_and_their_kernels(small):
     assert not graded_at(small)
 
 
-def test_two_runs_at_once_are_refused(small):
+def refused(root: Path, monkeypatch, *arguments) -> str:
+    """The one sentence with which the command is refused."""
+    monkeypatch.chdir(root)
+    ran = CliRunner().invoke(app, ["grade", *arguments])
+    assert ran.exit_code == 2 and ran.stderr.count("\n") == 1 and " · " in ran.stderr
+    return ran.stderr
+
+
+def test_two_runs_at_once_are_refused(small, monkeypatch):
     hand_in(small, "ada")
     (small / ".grading").mkdir(exist_ok=True)
     with (small / ".grading" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        ran = grade(small)
-    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
-    assert "Another `insidegpt grade` is at work in this course" in ran.stderr
+        assert "Another `insidegpt grade` is at work in this course" in refused(small, monkeypatch)
 
 
-def test_what_is_missing_is_said_in_one_sentence(small, tmp_path):
-    def refused(root: Path, *arguments) -> str:
-        ran = grade(root, *arguments)
-        assert ran.returncode == 2 and ran.stderr.count("\n") == 1 and " · " in ran.stderr
-        return ran.stderr
-
-    assert "There are no submissions in" in refused(small)
+def test_what_is_missing_is_said_in_one_sentence(small, tmp_path, monkeypatch):
+    assert "There are no submissions in" in refused(small, monkeypatch)
     hand_in(small, "ada")
-    assert "No chapter smal has been released, only small" in refused(small, "smal")
+    assert "No chapter smal has been released, only small" in refused(small, monkeypatch, "smal")
     (small / "gradebook.db").unlink()
-    assert "There is no gradebook" in refused(small)
+    assert "There is no gradebook" in refused(small, monkeypatch)
     (tmp_path / "bare").mkdir()
-    assert "not inside the book's repository" in refused(tmp_path / "bare")
+    assert "not inside the book's repository" in refused(tmp_path / "bare", monkeypatch)
 
 
 def test_every_exercise_has_its_column(school):

@@ -40,6 +40,17 @@ def _plain_endings() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
+def _course_root(*places: Path) -> Path:
+    """The repository's top folder. Raises UserError in the students' copy, where nothing can be graded."""
+    root = repository_root(*places)
+    if not (root / "tests" / "hidden").is_dir():
+        raise UserError(
+            "This copy has no hidden tests: run the visible tests in the notebook; your teacher does the rest.",
+            "这份副本不含隐藏测试：请在笔记本里运行可见测试；其余由教师批改。",
+        )
+    return root
+
+
 @app.command()
 def check(
     notebook: Annotated[Path, typer.Argument(help="The notebook with your answers · 写有答案的笔记本")],
@@ -52,7 +63,7 @@ def check(
 
         from rich.console import Console
 
-        root = repository_root(notebook, Path.cwd())
+        root = _course_root(notebook, Path.cwd())
         console = Console()
         with console.status("starting · 启动中"):
             from insidegpt.grading.check import check as grade
@@ -77,12 +88,26 @@ def grade(
     with _plain_endings():
         from rich.console import Console
 
-        root = repository_root(Path.cwd())
+        root = _course_root(Path.cwd())
         console = Console()
         with console.status("starting · 启动中"):
             from insidegpt.grading.batch import grade_class
         if not grade_class(root, chapter, workers, console):
             raise typer.Exit(1)
+
+
+@app.command()
+def kit(
+    out: Annotated[Path | None, typer.Option(help="The zip file to write · 要写入的 zip 文件")] = None,
+) -> None:
+    """Make the zip for students: no solutions, no hidden tests · 生成发给学生的 zip：不含解答和隐藏测试"""
+    with _plain_endings():
+        root = _course_root(Path.cwd())
+        from insidegpt.grading.kit import make_kit
+
+        out = out or root / "_build" / "inside-gpt-2.zip"
+        files = make_kit(root, out)
+        print(f"Kit · 学生包  {out}  ({len(files)} files · 个文件, {out.stat().st_size / 1e6:.1f} MB)")
 
 
 @app.command()
