@@ -24,6 +24,7 @@ test: .venv/ready
 bench: .venv/ready
 	$(BIN)/python benchmarks/page_weight.py
 	$(BIN)/python benchmarks/story_gpt2.py
+	$(BIN)/python benchmarks/grading.py
 
 exercises: .venv/ready
 	$(BIN)/python -m insidegpt.grading.release
