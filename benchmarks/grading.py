@@ -4,8 +4,8 @@
 
 The submissions hold reference solutions, other right answers, wrong answers and blanks in a random mixture with a fixed
 seed. Stock nbgrader has its own preprocessors and kernels; it can import the hidden tests, and nothing is sealed.
-Private memory is what a kernel shares with no other process (USS), at its largest; the median over the kernels. With --many, `insidegpt grade`
-also grades that many, to show that the time grows with their number and no faster.
+Private memory is what a kernel shares with no other process (USS), at its largest: the median over the kernels. With
+--many, `insidegpt grade` also grades that many, to show that the time grows with their number and no faster.
 """
 
 import ast
