@@ -130,9 +130,9 @@ class Confinement:
     strict: bool = False
 
 
-SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/sys/devices", "/sys/bus") + tuple(
-    f"/etc/{name}" for name in ("alternatives", "fonts", "group", "ld.so.cache", "localtime", "nsswitch.conf", "passwd")
-)
+_ETC = ("alternatives", "fonts", "group", "ld.so.cache", "localtime", "nsswitch.conf", "passwd")
+_PROGRAMS = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
+SYSTEM = (*_PROGRAMS, "/sys/devices", "/sys/bus", *(f"/etc/{name}" for name in _ETC))
 OF_PROC = ("self", "cpuinfo", "driver", "filesystems", "meminfo", "stat", "uptime", "version")
 """What Landlock alone leaves of /proc, which shows all processes there."""
 

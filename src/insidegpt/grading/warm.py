@@ -20,7 +20,7 @@ from dataclasses import asdict
 from functools import partial
 from queue import Empty
 from threading import Lock
-from typing import Any
+from typing import Any, ClassVar
 
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
@@ -59,13 +59,19 @@ ENV_ALLOW = [
 """The environment variables of the grader that a submission may see."""
 
 
+ZYGOTE_ENV = {
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # asking for GPUs must not start CUDA
+    "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no warning from the debugger that ipykernel imports
+}
+
+
 class Zygote:
     """The grader's side of the zygote: one process for each set of preloaded modules, shared with forked workers.
 
     How many threads numpy and torch use is decided when it starts, by the environment of then.
     """
 
-    _running: dict[tuple[str, ...], Zygote] = {}
+    _running: ClassVar[dict[tuple[str, ...], Zygote]] = {}
     _lock = Lock()
 
     @classmethod
@@ -84,7 +90,7 @@ class Zygote:
         with other:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "insidegpt.grading.zygote", str(other.fileno()), *preload],
-                env={**allowed, "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},  # ask for GPUs without starting CUDA
+                env=allowed | ZYGOTE_ENV,
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
@@ -280,7 +286,7 @@ class WarmClient(AsyncKernelClient):
     """
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
-        """Come back when the kernel answers and its outputs arrive. Raises RuntimeError if it dies or `timeout` is up."""
+        """Come back when the kernel answers and its outputs arrive; RuntimeError if it dies or `timeout` is up."""
         deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
         self.kernel_info()
         await self._next(self.get_iopub_msg, deadline)

@@ -22,6 +22,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from insidegpt.errors import UserError
@@ -33,6 +34,17 @@ TICK = 0.05
 
 QUICK = ["--HistoryManager.enabled=False", "--IPKernelApp.parent_handle=1"]
 """No history in a database; the parent is watched by the system, not by a thread."""
+
+KERNEL = (
+    "ipykernel.kernelapp",
+    "ipykernel.debugger",
+    "IPython.core.completerlib",
+    "IPython.core.debugger",
+    "IPython.core.oinspect",
+    "IPython.extensions.storemagic",
+    "tornado.platform.asyncio",
+)
+"""What ipykernel imports while it starts."""
 
 LINK = "INSIDEGPT_LINK"
 """The environment variable with the number of the descriptor that a kernel has inherited."""
@@ -69,9 +81,7 @@ def _exit_after(work: Callable, *arguments) -> NoReturn:
 
 
 def _preload(modules: list[str]) -> None:
-    import ipykernel.kernelapp  # noqa: F401
-
-    for module in modules:
+    for module in (*KERNEL, *modules):
         try:
             importlib.import_module(module)
         except ImportError as error:
@@ -149,10 +159,8 @@ def _end(kernel: int) -> int:
 
 
 def _send(line: socket.socket, message: dict) -> None:
-    try:
+    with suppress(OSError):  # whoever asked may be gone
         line.send(json.dumps(message).encode())
-    except OSError:
-        pass  # whoever asked is gone
 
 
 def _receive(line: socket.socket) -> dict:
@@ -207,10 +215,8 @@ def _streams(silent: bool) -> None:
 def _close_all_but(kept: set[int]) -> None:
     for name in os.listdir("/proc/self/fd"):
         if int(name) not in kept:
-            try:
+            with suppress(OSError):  # one of them listed the folder
                 os.close(int(name))
-            except OSError:
-                pass  # the one that listed the folder
 
 
 def _environment(env: dict[str, str], inherit: socket.socket | None) -> None:
