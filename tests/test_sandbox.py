@@ -268,7 +268,8 @@ def test_namespaces_hold_where_there_is_no_landlock(course, monkeypatch):
     import insidegpt
 
     tests = Path(__file__).parent
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(insidegpt.__file__).parents[1]), str(tests)]))
+    path = [str(Path(insidegpt.__file__).parents[1]), str(tests), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     with kernel(course, Level.NAMESPACES, preload=[*PRELOAD, "without_landlock"]) as started:
         at(Level.NAMESPACES, started).run(TRY)
         assert refused(started, f"open({str(course / 'gradebook.db')!r})")
@@ -278,10 +279,13 @@ def test_namespaces_hold_where_there_is_no_landlock(course, monkeypatch):
         assert started.run(f"print({nested})").endswith("CalledProcessError")
 
 
-def test_strict_refuses_less_than_the_first_level(course):
+@pytest.mark.parametrize("module", ["ipykernel_launcher", "ipykernel"], ids=["warm", "cold"])
+def test_strict_refuses_less_than_the_first_level(course, module):
     confinement = Confinement(strict=True, best=Level.LANDLOCK, limits=SMALL)
-    with pytest.raises(UserError, match=r"first level of the sandbox.*第一级沙箱"), WarmKernel(confinement):
+    kernel = WarmKernel(confinement, argv=[sys.executable, "-m", module, "-f", "{connection_file}"])
+    with pytest.raises(UserError, match=r"first level of the sandbox.*第一级沙箱"), kernel:
         pass
+    assert not kernel.folder.exists()
 
 
 def test_a_course_inside_a_readable_folder_is_refused(course):

@@ -26,7 +26,7 @@ from insidegpt.grading import linux
 
 
 class Level(StrEnum):
-    """How well a process is confined; `LEVELS` has them from the best to the weakest.
+    """How well a process is confined, from the best to the weakest.
 
     NAMESPACES: of files only the installed Python, read-only, and a folder of its own in memory; of processes only
         its own; no network. Landlock and a filter of system calls lie on top where the system has them.
@@ -49,8 +49,6 @@ class Level(StrEnum):
         """What the level means for a grader, in English and in Chinese."""
         return _SENTENCES[self]
 
-
-LEVELS = list(Level)
 
 _SENTENCES = {
     Level.NAMESPACES: (

@@ -186,8 +186,14 @@ class WarmProvisioner(LocalProvisioner):
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Fork the kernel. Raises UserError when it cannot be confined as it must be."""
-        if self.folder is None or not _is_ipykernel(cmd):
-            return await self._launch_cold(cmd, **kwargs)
+        warm = self.folder is not None and _is_ipykernel(cmd)
+        try:
+            return await (self._launch_warm if warm else self._launch_cold)(cmd, **kwargs)
+        except Exception:
+            await self.cleanup()
+            raise
+
+    async def _launch_warm(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         self.cwd = os.path.abspath(kwargs.get("cwd") or os.getcwd())
         request = {
             "argv": cmd[cmd.index("ipykernel_launcher") + 1 :],

@@ -42,9 +42,10 @@ KERNEL = (
     "IPython.core.debugger",
     "IPython.core.oinspect",
     "IPython.extensions.storemagic",
+    "stack_data",
     "tornado.platform.asyncio",
 )
-"""What ipykernel imports while it starts."""
+"""What ipykernel imports while it starts, and to show an error."""
 
 LINK = "INSIDEGPT_LINK"
 """The environment variable with the number of the descriptor that a kernel has inherited."""
