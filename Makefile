@@ -19,7 +19,7 @@ test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pytest tests
-	$(BIN)/pytest --nbval --nbval-current-env book
+	JUPYTER_DEFAULT_PROVISIONER_NAME=insidegpt-warm $(BIN)/pytest --nbval --nbval-current-env book
 
 bench: .venv/ready
 	$(BIN)/python benchmarks/page_weight.py

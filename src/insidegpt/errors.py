@@ -6,3 +6,4 @@ class UserError(Exception):
 
     def __init__(self, en: str, zh: str):
         super().__init__(f"{en} · {zh}")
+        self.en, self.zh = en, zh

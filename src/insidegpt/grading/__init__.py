@@ -1,8 +1,18 @@
 """Grading: what is handed in, how it is run, what is said about it.
 
     submission.py     a notebook that was handed in, put together again from trusted cells and the learner's own
-    execute.py        the one class that runs it; whoever wants it run in another way replaces this class
     preprocessors.py  the step before it in nbgrader's pipeline
+    execute.py        the one class that runs it: the learner's cells confined, the graded cells in a judge's kernel
+    kernel.py         a kernel that runs pieces of code, whatever they do
+    warm.py           kernels that start at once, for whoever uses jupyter_client
+    zygote.py         the preloaded process that they are forked from
+    sandbox.py        what a kernel with a student's code may reach and use, at three levels
+    linux.py          the system calls for it
+    judge.py          the student's functions and classes, as the graded cells see them
+    student.py        what answers the judge in the student's kernel
+    peer.py           what both ends of this link do
+    values.py         every kind of value as data, and back
+    transport.py      frames of data over a socket
     report.py         what the graded cells said: points, properties, sentences
     feedback.py       the same as a page, for nbgrader too
     check.py          all of it for one learner and one notebook
