@@ -15,8 +15,7 @@ c.CourseDirectory.ignore = [".ipynb_checkpoints", "__pycache__", "*.pyc", ".DS_S
 
 c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE · 在此作答\nraise NotImplementedError"}
 
-c.Execute.timeout = 30  # seconds a cell
-c.Execute.interrupt_on_timeout = True
+c.ExecuteSubmission.timeout = 30  # seconds a cell
 c.ExecuteSubmission.tests = str(ROOT / "tests")
 
 c.Autograde.sanitize_preprocessors = [
@@ -31,6 +30,9 @@ c.Autograde.autograde_preprocessors = [
 ]
 c.GenerateFeedback.exporter_class = "insidegpt.grading.feedback.FeedbackExporter"
 c.GenerateFeedback.preprocessors = ["nbgrader.preprocessors.GetGrades"]
+
+# One thread a kernel: graders run several at a time, and what is checked is small.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # nbgrader runs `alembic` by name when it makes the gradebook, also where the environment is not activated.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

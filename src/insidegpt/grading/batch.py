@@ -43,6 +43,7 @@ from insidegpt.grading.grades import print_table, rows, write_csv
 from insidegpt.grading.intake import Course, Submission, mark, submissions
 from insidegpt.grading.release import reason
 from insidegpt.grading.submission import read_notebook
+from insidegpt.grading.warm import PRELOAD, Zygote
 
 OWN = ".grading"
 """The folder in the course for the lock, the log and the staging folder."""
@@ -138,6 +139,7 @@ def _prepare(course: Course) -> None:
         if isinstance(step, str):
             import_item(step)
     nbformat.validate(new_notebook())  # compiles the schema
+    Zygote.of(PRELOAD)
     gc.freeze()  # what is here by now is never collected, so its memory stays shared
 
 

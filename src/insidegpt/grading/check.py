@@ -27,11 +27,11 @@ def check(notebook: Path, root: Path, timeout: int | None, console: Console) -> 
 
     config = PyFileConfigLoader(MARK, path=str(root)).load_config()
     if timeout is not None:
-        config.merge(Config({"Execute": {"timeout": timeout}}))
+        config.merge(Config({"ExecuteSubmission": {"timeout": timeout}}))
     execute = ExecuteSubmission(config=config)
     with _progress(console) as progress:
         task = progress.add_task("running · 运行中", total=len(to_run.cells))
-        execute.on_cell_start = lambda cell, cell_index: progress.update(task, completed=cell_index)
+        execute.on_cell = lambda index: progress.update(task, completed=index)
         try:
             execute.preprocess(to_run, {"metadata": {"path": str(notebook.resolve().parent)}})
         except RuntimeError as error:  # what nbclient raises when no kernel comes up

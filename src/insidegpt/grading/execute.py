@@ -1,101 +1,160 @@
-"""The one class that runs a notebook to be graded, in `insidegpt check` and in nbgrader alike.
+"""The one class that runs a notebook to be graded, in `insidegpt check`, `insidegpt grade` and nbgrader alike.
 
 It stands where nbgrader's own `Execute` stands and is given the same: an assembled notebook. What it leaves in
-a graded cell is unambiguous, whatever the code in the kernel did: sentences for the learner (outputs of the type
+a graded cell is unambiguous, whatever the learner's code did: sentences for the learner (outputs of the type
 `NOTE`), the report of the hidden check, and last either the points as a number or an error that says why there
 are none. nbgrader's own rules then read the score off.
 """
 
 from __future__ import annotations
 
-import os
 import re
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
-from jupyter_client.kernelspec import KernelSpecManager
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from nbclient.util import run_sync
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
-from nbgrader.preprocessors import Execute
-from traitlets import Enum, Unicode
+from nbgrader.preprocessors import NbGraderPreprocessor
+from traitlets import Bool, Callable, Dict, Enum, Integer, Unicode
 
-from insidegpt.grading.submission import is_graded, is_solution
-from insidegpt.outcome import NOT_WRITTEN, NOTE, REPORT, Text
-
-PRINTED, SHOWN = 20_000, 200
-"""How many characters a cell may print and how many outputs it may show; no submission fills memory or disk."""
+from insidegpt.grading.kernel import Kernel, error, stopped
+from insidegpt.grading.sandbox import Confinement, Level, Limits
+from insidegpt.grading.submission import is_graded, is_locked, is_solution
+from insidegpt.outcome import NOT_WRITTEN, NOTE, Text
 
 ANSWER, ABOVE = ("the answer cell", "答题单元格"), ("a cell above the test", "测试之前的一个单元格")
 VISIBLE, HIDDEN = ("the visible test", "可见测试"), ("the hidden check", "隐藏检查")
-STOPPED = {DeadKernelError.__name__, CellTimeoutError.__name__}
+
+SERVE = "from insidegpt.grading.student import serve; serve(get_ipython().user_ns)"
+BIND = "from insidegpt.grading import judge; judge.bind(get_ipython().user_ns, {names!r}, {timeout})"
+RELEASE = "judge.release()"
+
+LINK_ERRORS = {"StudentGone", "BadReply", "TooLarge"}
+"""The names of what `transport.py` raises; they say all in both languages."""
 
 
-class ExecuteSubmission(Execute):
-    """Run all cells in one kernel, and go on whatever a cell does.
+class ExecuteSubmission(NbGraderPreprocessor):
+    """Run the learner's cells in a confined kernel and the graded ones in a judge's, and go on whatever happens.
 
-    A cell that ends the kernel, or that cannot be interrupted, costs its own exercise: a fresh kernel runs again
+    The judge alone has the hidden tests. It knows the learner's functions and classes as stand-ins, whose calls
+    travel to the confined kernel (`judge.py`). Locked cells run in both kernels, for tests may use them.
+
+    A cell that ends its process, or that cannot be interrupted, costs its own exercise: fresh kernels run again
     what had run well before it. The visible test and the hidden check of a graded cell run one after the other,
     so a failed visible test does not silence the check; the last of the two decides about the points, and a
     graded cell that gives no number gives no points.
     """
 
-    tests = Unicode(help="The folder of the hidden tests: put first on the kernel's PYTHONPATH.").tag(config=True)
+    tests = Unicode(help="The folder of the hidden tests: put first on the judge's PYTHONPATH.").tag(config=True)
+    timeout = Integer(30, help="Seconds that a cell may take, and a call of the learner's code.").tag(config=True)
+    longest = Integer(600, help="Seconds that a whole notebook may take.").tag(config=True)
+    limits = Dict(help="What the learner's code may use: names and values of `sandbox.Limits`.").tag(config=True)
+    strict = Bool(help="Refuse to grade where the sandbox cannot have its first level.").tag(config=True)
+    best = Enum(list(Level), Level.NAMESPACES, help="The level of the sandbox to start trying from.").tag(config=True)
+    on_cell = Callable(lambda index: None, help="Called before each cell.")
 
-    shutdown_kernel = Enum(["graceful", "immediate"], default_value="immediate").tag(config=True)
+    def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
+        """Run the notebook's cells in place; `metadata.insidegpt.sandbox` says how the code was confined.
 
-    def preprocess(self, nb: NotebookNode, resources: dict, km=None) -> tuple[NotebookNode, dict]:
-        """Run the notebook's cells in place; see nbconvert's `ExecutePreprocessor.preprocess`."""
-        self._ran: list[str] = []  # what a fresh kernel must run to be where this one is
+        Raises UserError when it cannot be confined as it must be, RuntimeError when no kernel starts.
+        """
+        self._folder = Path(resources["metadata"]["path"])
+        self._until = time.monotonic() + self.longest
+        self._names = nb.metadata.get("insidegpt", {}).pop("names", [])
+        self._ran: list[str] = []  # what fresh kernels must run to be where these are: the learner's cells
+        self._trusted: list[str] = []  # and the locked ones
         self._trouble: list[str] = []  # what went wrong since the last graded cell
-        return super().preprocess(nb, resources, km)
-
-    def create_kernel_manager(self):
-        """A manager for this very Python, whatever kernel the notebook names and the machine has installed."""
-        self.kernel_name = "python3"
-        manager = super().create_kernel_manager()
-        manager.kernel_spec_manager = KernelSpecManager(kernel_dirs=[], parent=manager)
-        manager.transport_encryption = "auto"  # the sockets are open to every user of the machine
-        return manager
-
-    async def async_start_new_kernel(self, **options) -> None:
-        """Start the kernel, with the hidden tests where it can import them."""
-        path = os.pathsep.join(filter(None, [self.tests, os.environ.get("PYTHONPATH")]))
-        await super().async_start_new_kernel(env={**os.environ, "PYTHONPATH": path}, **options)
-
-    start_new_kernel = run_sync(async_start_new_kernel)
+        self._student = self._judge = None
+        try:
+            self._start()
+            level = self._student.level
+            nb.metadata.setdefault("insidegpt", {})["sandbox"] = " · ".join(level.sentence)
+            for index, cell in enumerate(nb.cells):
+                self.on_cell(index)
+                self.preprocess_cell(cell, resources, index)
+        finally:
+            self._stop()
+        return nb, resources
 
     def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
-        """Run one cell. Its tags, which could make nbclient skip it, play no part."""
+        """Run one cell. Its tags play no part."""
         if cell.cell_type == "code":
             if is_graded(cell):
-                self._grade(cell, index)
+                self._grade(cell)
             elif cell.source.strip():
-                ran = self._run(cell.source, index)
+                ran = self._run(self._student, cell.source)
                 cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
                 self._remember(cell)
         return cell, resources
 
+    def _start(self) -> None:
+        """Start the two kernels, each with its end of a link between them."""
+        ours = Path(self.tests).parent
+        confinement = Confinement(
+            hidden=(str(ours),) if self.tests else (), limits=Limits(**self.limits), best=self.best, strict=self.strict
+        )
+        here, there = socket.socketpair()
+        with here, there:
+            self._judge = Kernel(self._folder, 4 * self.timeout, None, here, (self.tests,))
+            self._student = Kernel(self._folder, self.timeout, confinement, there)
+            for kernel in (self._judge, self._student):
+                kernel.start()
+        for kernel in (self._judge, self._student):
+            kernel.connect()
+
+    def _stop(self) -> None:
+        for kernel in (self._judge, self._student):
+            if kernel is not None:
+                kernel.stop()
+
+    def _start_afresh(self) -> None:
+        """Replace the kernels, and run in the new ones what had run well in the old ones."""
+        self._stop()
+        self._start()
+        for source in self._trusted:
+            self._judge.run(source)
+        again, self._ran = self._ran, []
+        for source in again:
+            if not stopped(self._run(self._student, source)):
+                self._ran.append(source)
+
+    def _run(self, kernel: Kernel, source: str) -> NotebookNode:
+        """Run code in one of the kernels; when its process cannot be used any more, fresh ones stand ready."""
+        if self._late:
+            return _out_of_time(source)
+        ran = kernel.run(source)
+        if not kernel.alive:
+            self._start_afresh()
+        return ran
+
+    @property
+    def _late(self) -> bool:
+        return time.monotonic() > self._until
+
     def _remember(self, cell: NotebookNode) -> None:
-        """Keep a cell of the learner's to be run again, or what went wrong in it."""
+        """Keep a cell to be run again, or what went wrong in it; a locked one runs for the judge too."""
         said = _failure(cell.outputs, ANSWER if is_solution(cell) else ABOVE, self.timeout)
         if said:
             self._trouble.append(said)
-        if not _stopped(cell.outputs):
+        if not stopped(cell):
             self._ran.append(cell.source)
+        if is_locked(cell):
+            self._trusted.append(cell.source)
+            self._judge.run(cell.source)
 
-    def _grade(self, cell: NotebookNode, index: int) -> None:
+    def _grade(self, cell: NotebookNode) -> None:
         """Run a graded cell's visible test and hidden check; leave notes, the report, and the points or an error."""
         trouble = [*cell.metadata.get("trouble", []), *self._trouble]
         self._trouble = []
         kept, failures, verdict = [], [], None
-        for who, source in _parts(cell.source):
-            ran = self._run(source, index)
+        for who, ran in self._judged(cell):
             cell.execution_count = ran.execution_count
             kept += [_harmless(o) for o in ran.outputs if o.output_type in ("stream", "display_data")]
             failures.append(_failure(ran.outputs, who, self.timeout))
             verdict = next((o for o in reversed(ran.outputs) if o.output_type == "execute_result"), None)
-            if _stopped(ran.outputs):
-                break
         no_points = "".join(failures[-1:]) or _not_points(verdict, cell.metadata.nbgrader["points"])
         said = next(filter(None, failures), no_points)
         if said and not (trouble and "NameError" in said):  # else that only follows from the trouble above
@@ -106,51 +165,26 @@ class ExecuteSubmission(Execute):
         notes = [*cell.metadata.get("remarks", []), *trouble]
         cell.outputs = [*map(_note, notes), *kept, verdict]
 
-    def _run(self, source: str, index: int) -> NotebookNode:
-        """Run code in the kernel; the cell that comes back says in its outputs whatever happened.
+    def _judged(self, cell: NotebookNode) -> Iterator[tuple[Text, NotebookNode]]:
+        """Run a graded cell's parts in the judge's kernel while the learner's serves it."""
+        if self._late:
+            yield HIDDEN, _out_of_time(cell.source)
+            return
+        serving = self._student.begin(SERVE)
+        self._judge.run(BIND.format(names=self._names, timeout=self.timeout))
+        for who, source in _parts(cell.source):
+            yield who, self._judge.run(source)
+            if not self._judge.alive:
+                break
+        if self._judge.alive:
+            self._judge.run(RELEASE)
+            self._student.finish(serving, seconds=1)
+        if not (self._judge.alive and self._student.alive):
+            self._start_afresh()
 
-        When the kernel died or did not let itself be interrupted, a fresh one stands in its place.
-        """
-        cell, in_place = new_code_cell(source), self.nb.cells[index]
-        self._exited = False
-        try:
-            self.execute_cell(cell, index, store_history=True)
-            if self._exited:
-                raise DeadKernelError
-        except (DeadKernelError, CellTimeoutError) as stop:
-            cell.outputs.append(new_output("error", ename=type(stop).__name__, evalue="", traceback=[]))
-            self._start_afresh(index)
-        finally:
-            self.nb.cells[index] = in_place  # nbclient puts what it ran there
-        return cell
 
-    def _start_afresh(self, index: int) -> None:
-        """Replace the kernel, and run in the new one what had run well in the old one."""
-        self._cleanup_kernel()
-        self.create_kernel_manager()
-        self.start_new_kernel()
-        self.start_new_kernel_client()
-        again, self._ran = self._ran, []
-        for source in again:
-            if not _stopped(self._run(source, index).outputs):
-                self._ran.append(source)
-
-    def on_cell_executed(self, **happened) -> None:
-        """Note that the code called `exit()`, after which IPython's kernel ends on its own in a moment."""
-        super().on_cell_executed(**happened)
-        payload = happened["execute_reply"]["content"].get("payload", [])
-        self._exited = any(item.get("source") == "ask_exit" for item in payload)
-
-    def output(self, outs: list, msg: dict, display_id: str | None, cell_index: int):
-        """Keep an output of the cell that runs, within `PRINTED` and `SHOWN`; the report is always kept."""
-        if msg["msg_type"] == "stream":
-            room = PRINTED - sum(len(o.text) for o in outs if o.output_type == "stream")
-            if room <= 0:
-                return None
-            msg["content"]["text"] = msg["content"]["text"][:room]
-        elif msg["msg_type"] == "display_data" and len(outs) >= SHOWN and REPORT not in msg["content"]["data"]:
-            return None
-        return super().output(outs, msg, display_id, cell_index)
+def _out_of_time(source: str) -> NotebookNode:
+    return new_code_cell(source, outputs=[error(CellTimeoutError.__name__)])
 
 
 def _parts(source: str) -> list[tuple[Text, str]]:
@@ -168,11 +202,6 @@ def _parts(source: str) -> list[tuple[Text, str]]:
     return [(who, code) for who, code in parts if code.strip()]
 
 
-def _stopped(outputs: list) -> bool:
-    """Whether the code ran into the time limit or ended the kernel."""
-    return any(o.output_type == "error" and o.ename in STOPPED for o in outputs)
-
-
 def _failure(outputs: list, who: Text, timeout: int) -> str:
     """A sentence about the error among the outputs, in both languages, or ''."""
     errors = {o.ename: o for o in outputs if o.output_type == "error"}
@@ -185,12 +214,16 @@ def _failure(outputs: list, who: Text, timeout: int) -> str:
             f"{zh}在 {timeout} 秒内没有运行完，已被停止：是否有死循环？"
         )
     if DeadKernelError.__name__ in errors:
-        return f"{en} ended the Python process · {zh}让 Python 进程退出了"
+        why_en, _, why_zh = errors[DeadKernelError.__name__].evalue.partition(" · ")
+        because = (f": {why_en}", f"：{why_zh}") if why_en else ("", "")
+        return f"{en} ended the Python process{because[0]} · {zh}让 Python 进程退出了{because[1]}"
     if "StdinNotImplementedError" in errors:
         return f"{en} called input(), and nobody is there to answer · {zh}调用了 input()，但批改时没有人输入"
     if "NotImplementedError" in errors and not errors["NotImplementedError"].evalue:  # torch raises it with a reason
         return NOT_WRITTEN
     error = list(errors.values())[-1]
+    if error.ename in LINK_ERRORS:
+        return error.evalue
     if who is VISIBLE and error.ename == "AssertionError":
         line = _line(error.traceback)
         return f"{en} does not hold: {line} · {zh}不成立：{line}"

@@ -7,6 +7,7 @@ notebook or of nbgrader's gradebook.
 
 from __future__ import annotations
 
+import ast
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -65,6 +66,11 @@ def is_solution(cell: NotebookNode) -> bool:
     return bool(cell.metadata.get("nbgrader", {}).get("solution"))
 
 
+def is_locked(cell: NotebookNode) -> bool:
+    """Whether the cell is code that was given out to be left as it is, and not graded."""
+    return bool(cell.metadata.get("nbgrader", {}).get("locked")) and not is_graded(cell)
+
+
 def trusted_cells(source: NotebookNode) -> list[NotebookNode]:
     """The cells of a source notebook that nbgrader knows, in order: solution, graded and locked ones."""
     return [cell for cell in source.cells if grade_id(cell)]
@@ -96,7 +102,8 @@ def assemble(handed_in: NotebookNode, trusted: list[NotebookNode]) -> NotebookNo
 
     Solution cells keep the learner's source. Locked and graded cells get theirs back; a missing one is put back,
     a graded one after its solution cell and never before it. Of doubled cells the last counts as the solution,
-    and all run. What was wrong is noted in the graded cell's metadata.
+    and all run. What was wrong is noted in the graded cell's metadata; what the trusted solution cells define, in the
+    notebook's (`insidegpt.names`).
     """
     by_id = {grade_id(cell): cell for cell in trusted}
     found = defaultdict(list)
@@ -121,7 +128,17 @@ def assemble(handed_in: NotebookNode, trusted: list[NotebookNode]) -> NotebookNo
         elif not is_solution(cell):
             cells_at[found[name][0] if found[name] else -1].append(_copy(cell, cell.source))
 
-    return new_notebook(cells=[cell for place in sorted(cells_at) for cell in cells_at[place]])
+    names = [
+        name for cell in trusted if is_solution(cell) and cell.cell_type == "code" for name in _defined(cell.source)
+    ]
+    cells = [cell for place in sorted(cells_at) for cell in cells_at[place]]
+    return new_notebook(cells=cells, metadata={"insidegpt": {"names": names}})
+
+
+def _defined(source: str) -> list[str]:
+    """The names of the functions and classes that code defines at its top level."""
+    kinds = ast.FunctionDef | ast.ClassDef
+    return [node.name for node in ast.parse(source).body if isinstance(node, kinds)]
 
 
 def _copy(cell: NotebookNode, source: str, marked: bool = True) -> NotebookNode:

@@ -38,6 +38,7 @@ PRELOAD = [
     "torch.testing",
     "transformers.models.gpt2.modeling_gpt2",
     "insidegpt.checks",
+    "insidegpt.grading.judge",
 ]
 """What the book's notebooks and the checks import."""
 

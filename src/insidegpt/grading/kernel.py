@@ -1,0 +1,144 @@
+"""A kernel that runs pieces of code one after the other, and says what came of each, whatever the code did."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import uuid
+from pathlib import Path
+
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.util import run_sync
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from insidegpt.grading.sandbox import Confinement, Level
+from insidegpt.grading.warm import WarmClient, WarmProvisioner
+from insidegpt.outcome import REPORT
+
+PRINTED, SHOWN = 20_000, 200
+"""How many characters a piece may print and how many outputs it may show; no submission fills memory or disk."""
+
+STOPPED = {DeadKernelError.__name__, CellTimeoutError.__name__}
+"""The names of errors that are no Python exception of the code: it ended the process, or ran out of time."""
+
+
+class Kernel(NotebookClient):
+    """A process that runs code. timeout: seconds that a piece may take.
+
+    confinement: how the process is confined, None: not at all. link: a socket that it inherits. paths: what stands
+    first on its PYTHONPATH.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        timeout: int,
+        confinement: Confinement | None,
+        link: socket.socket,
+        paths: tuple[str, ...] = (),
+    ):
+        super().__init__(
+            new_notebook(),
+            timeout=timeout,
+            interrupt_on_timeout=True,
+            error_on_timeout={"ename": CellTimeoutError.__name__, "evalue": "", "traceback": []},
+            allow_errors=True,
+            shutdown_kernel="immediate",
+            resources={"metadata": {"path": str(folder)}},
+        )
+        self._provision = {"confinement": confinement, "inherit": link}
+        self._paths = paths
+        self.alive = False
+
+    def start(self) -> None:
+        """Start the process, and do not wait until it is ready.
+
+        Raises UserError when it cannot be confined as it must be, RuntimeError for the rest.
+        """
+        self.km = AsyncKernelManager(kernel_name="python3", client_class=WarmClient, parent=self)
+        # this very Python, whatever kernel the notebook names and the machine has installed
+        self.km.kernel_spec_manager = KernelSpecManager(kernel_dirs=[], parent=self.km)
+        self.km.kernel_id = str(uuid.uuid4())
+        self.km.provisioner = WarmProvisioner(
+            kernel_id=self.km.kernel_id, kernel_spec=self.km.kernel_spec, parent=self.km, **self._provision
+        )
+        path = os.pathsep.join(filter(None, [*self._paths, os.environ.get("PYTHONPATH")]))
+        self.start_new_kernel(env={**os.environ, "PYTHONPATH": path})
+
+    def connect(self) -> None:
+        """Wait until the process is ready to run code. Raises RuntimeError when it ends before."""
+        self.start_new_kernel_client()
+        self.alive = True
+
+    @property
+    def level(self) -> Level | None:
+        """How well the process is confined."""
+        return self.km.provisioner.level
+
+    def run(self, source: str) -> NotebookNode:
+        """Run code; the cell that comes back says in its outputs what happened, even that the process has ended."""
+        cell = new_code_cell(source)
+        self.nb.cells = [cell]
+        self._ended = False
+        try:
+            self.execute_cell(cell, 0)
+            if self._ended:
+                raise DeadKernelError
+        except (DeadKernelError, CellTimeoutError) as stop:
+            cell.outputs.append(error(type(stop).__name__, " · ".join(self.km.provisioner.overuse or ())))
+        self.alive = not stopped(cell)
+        return cell
+
+    def begin(self, source: str) -> str:
+        """Have the process run code whose outputs do not matter, without waiting; returns what `finish` wants."""
+        return self.kc.execute(source, silent=True, store_history=False, stop_on_error=False)
+
+    @run_sync
+    async def finish(self, request: str, seconds: float) -> None:
+        """Wait until the code of `begin` has ended; when it takes longer, the process is no longer `alive`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while (await self.kc.get_shell_msg(timeout=None))["parent_header"].get("msg_id") != request:
+                    pass
+        except TimeoutError:
+            self.alive = False
+
+    def stop(self) -> None:
+        """End the process and all that it started."""
+        if self.km is not None:
+            self._cleanup_kernel()
+        self.alive = False
+
+    def on_cell_executed(self, cell: NotebookNode, execute_reply: dict, **_) -> None:
+        """Keep an error that only the reply tells; note `exit()`, after which the process ends in a moment."""
+        content = execute_reply["content"]
+        known = [output.ename for output in cell.outputs if output.output_type == "error"]
+        if content["status"] == "error" and content["ename"] not in known:
+            cell.outputs.append(error(content["ename"], content["evalue"]))
+        self._ended = any(item.get("source") == "ask_exit" for item in content.get("payload", []))
+
+    def output(self, outs: list, msg: dict, display_id: str | None, cell_index: int):
+        """Keep an output of the code that runs, within `PRINTED` and `SHOWN`; the report is always kept."""
+        if msg["msg_type"] == "stream":
+            room = PRINTED - sum(len(o.text) for o in outs if o.output_type == "stream")
+            if room <= 0:
+                return None
+            msg["content"]["text"] = msg["content"]["text"][:room]
+        elif msg["msg_type"] == "display_data" and len(outs) >= SHOWN and REPORT not in msg["content"]["data"]:
+            return None
+        return super().output(outs, msg, display_id, cell_index)
+
+
+def stopped(cell: NotebookNode) -> bool:
+    """Whether the code ran into the time limit or ended the process."""
+    return any(o.output_type == "error" and o.ename in STOPPED for o in cell.outputs)
+
+
+def error(name: str, said: str = "") -> NotebookNode:
+    """The output of code that ended with an error of this name."""
+    return new_output("error", ename=name, evalue=said, traceback=[])
