@@ -19,7 +19,8 @@ from types import SimpleNamespace
 import torch
 from torch import Tensor, nn
 
-from insidegpt.grading.peer import REQUEST, Peer, RemoteModule
+from insidegpt.grading.peer import REQUEST, Peer
+from insidegpt.grading.standins import RemoteModule, stand_in_for
 from insidegpt.grading.student import connection
 from insidegpt.grading.transport import Channel, LinkError, StudentGone
 
@@ -53,12 +54,13 @@ class Judge(Peer):
         if issubclass(kind, RemoteModule):
             return kind
         if kind not in self._made:
-            self._made[kind] = type(kind.__name__, (RemoteModule, kind), {"_peer": self})
+            self._made[kind] = stand_in_for(self, kind)
         return self._made[kind]
 
     def permit(self, target: object, what: str, name: str) -> None:
         """Let the student call what it was given to call, and read public attributes."""
-        entry = self._heap.get(self._number_of.get(id(target)))
+        number = self.heap.number_of(target)
+        entry = self.heap[number] if number is not None else None
         lent = entry is not None and entry.mine and entry.open and entry.kind in ("handle", "object")
         called = what == "call" and (name == "__call__" or (name == "forward" and isinstance(target, nn.Module)))
         read = what == "get" and not name.startswith("_") and self._is_data(getattr(target, name))

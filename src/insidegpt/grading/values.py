@@ -1,31 +1,17 @@
-"""What each kind of Python value is as plain data, and back: the one place that reads what the other process says.
+"""Values without identity as plain data, and back: numbers, strings, tuples, dtypes … What has an identity is a node.
 
-A value that cannot change (a number, a tuple, a dtype …) stands in the data itself. Everything that has an identity
-is a *node* with a number; a list of tensors is a node that names the nodes of its tensors, and a tensor names its
-storage, so aliasing survives. A kind of node has three functions:
-
-    state(x, pack)      what x holds now, as plain data; two equal states mean that nothing changed
-    make(state, read)   a new object of this state; what it refers to may not be filled in yet
-    fill(x, state, read)   give an object, new or old, this state, in place
-
-`pack` and `read` turn a value inside a state into data and back. Whatever is wrong with a state raises: the reader of
-the message makes BadReply of every exception.
+A node stands in the data as its number; `number` and `node` turn one into the other. See `nodes` for what nodes hold.
 """
 
 from __future__ import annotations
 
 import builtins
-import ctypes
-import math
 from functools import partial
 from types import EllipsisType
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-NUMEL = 1 << 26
-"""The most elements of a tensor that arrives; an expanded one costs the sender nothing and the reader everything."""
 
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -35,14 +21,18 @@ DTYPES = {
     )
 }
 
-# --- values without identity ----------------------------------------------------------------------------------
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
+    """The name under which a dtype travels. Raises TypeError for one that does not."""
+    if dtype not in _NAMES:
+        raise TypeError(f"{dtype} cannot be handed over · 无法传递 {dtype}")
+    return _NAMES[dtype]
 
 
-def _numpy(dtype: str) -> np.dtype:
+def numpy_dtype(dtype: str) -> np.dtype:
+    """The numpy dtype of this name. Raises TypeError unless its elements are numbers."""
     found = np.dtype(dtype)
     if found.kind not in "biufc":
         raise TypeError(f"numpy arrays of {found} cannot be handed over · 无法传递 {found} 类型的 numpy 数组")
@@ -50,15 +40,16 @@ def _numpy(dtype: str) -> np.dtype:
 
 
 def _integer(text: str) -> int:
-    return int(text, 16) if len(text) < 1 << 16 else _wrong("an integer of too many digits")
+    return int(text, 16) if len(text) < 1 << 16 else wrong("an integer of too many digits")
 
 
 def _builtin(name: str) -> type:
     found = getattr(builtins, name)
-    return found if isinstance(found, type) else _wrong(name)
+    return found if isinstance(found, type) else wrong(name)
 
 
-def _wrong(what: str):
+def wrong(what: str):
+    """Raise ValueError: the data is not what it should be."""
     raise ValueError(what)
 
 
@@ -73,7 +64,7 @@ _READ = {
     "r": lambda read, *bounds: range(*bounds),
     "s": lambda read, *bounds: slice(*map(read, bounds)),
     "e": lambda read: ...,
-    "n": lambda read, dtype, data: np.frombuffer(data, _numpy(dtype))[0],
+    "n": lambda read, dtype, data: np.frombuffer(data, numpy_dtype(dtype))[0],
     "T": lambda read, name: _builtin(name),
 }
 
@@ -101,7 +92,7 @@ def pack_value(number, x: object) -> object:
     if kind in _PACK:
         return _PACK[kind](x, pack)
     if isinstance(x, np.generic):
-        return "n", _numpy(x.dtype.str).str, x.tobytes()
+        return "n", numpy_dtype(x.dtype.str).str, x.tobytes()
     if isinstance(x, int):
         return int(x) if -(1 << 63) <= x < 1 << 63 else ("i", hex(x))
     if isinstance(x, tuple):
@@ -123,341 +114,3 @@ def read_value(node, data: object) -> object:
     if data[0] == "@":
         return node(data[1])
     return _READ[data[0]](partial(read_value, node), *data[1:])
-
-
-# --- memory and tensors ---------------------------------------------------------------------------------------
-
-
-def _bytes_of(storage: torch.UntypedStorage) -> bytes:
-    if storage.device.type != "cpu":
-        storage = storage.cpu()
-    return ctypes.string_at(storage.data_ptr(), storage.nbytes())
-
-
-class Storage:
-    """The memory of tensors. Its state goes beside the tree: the device and the bytes."""
-
-    @staticmethod
-    def state(x: torch.UntypedStorage) -> bytes:
-        return _bytes_of(x)
-
-    @staticmethod
-    def make(device: str, data: bytes) -> torch.UntypedStorage:
-        storage = torch.UntypedStorage(len(data), device=torch.device(device))
-        Storage.fill(storage, data)
-        return storage
-
-    @staticmethod
-    def fill(x: torch.UntypedStorage, data: bytes) -> None:
-        if x.nbytes() != len(data):  # what looks into it here would look beyond its end
-            _wrong("the memory of a tensor was resized")
-        if x.device.type == "cpu":
-            ctypes.memmove(x.data_ptr(), data, len(data))
-        elif data:
-            there = torch.empty(0, dtype=torch.uint8, device=x.device).set_(x, 0, (len(data),), (1,))
-            there.copy_(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-
-
-def _view(storage: torch.UntypedStorage, dtype: str, size: tuple, stride: tuple, offset: int) -> Tensor:
-    """The tensor at this place of the storage, when it lies in it."""
-    if not isinstance(storage, torch.UntypedStorage) or not len(size) == len(stride) <= 16:
-        _wrong("a tensor without memory")
-    if not all(type(n) is int and 0 <= n < 1 << 40 for n in (*size, *stride, offset)) or math.prod(size) > NUMEL:
-        _wrong("a tensor of impossible size")
-    found = DTYPES[dtype]
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-    if 0 not in size and (last + 1) * found.itemsize > storage.nbytes():
-        _wrong("a tensor larger than its memory")
-    view = torch.empty(0, dtype=found, device=storage.device).set_(storage, offset, size, stride)
-    if found is torch.bool and bool((view.view(torch.uint8) > 1).any()):
-        _wrong("a bool that is neither true nor false")
-    return view
-
-
-LEAF, HISTORY = 1, 2
-"""Whether a tensor requires a gradient: by itself, or because it was computed from one that does."""
-
-
-class TensorNode:
-    """A tensor or a parameter: its place in a storage, whether it requires a gradient, and its `.grad`."""
-
-    @staticmethod
-    def state(x: Tensor, pack) -> tuple:
-        if x.layout != torch.strided or x.is_quantized or dtype_name(x.dtype) not in DTYPES or x.is_meta:
-            kind = f"{x.dtype}, {x.layout}, {x.device}"
-            raise TypeError(f"a tensor of {kind} cannot be handed over · 无法传递 {kind} 的张量")
-        plain = x if type(x) in (Tensor, nn.Parameter) else x.as_subclass(Tensor)
-        if x.is_conj() or x.is_neg():
-            plain = plain.detach().resolve_conj().resolve_neg()
-        gradient = (LEAF if x.is_leaf else HISTORY) if x.requires_grad else 0
-        return (
-            *(pack(plain.untyped_storage()), dtype_name(x.dtype), tuple(x.shape), plain.stride()),
-            *(plain.storage_offset(), gradient, isinstance(x, nn.Parameter), pack(x.grad if x.is_leaf else None)),
-        )
-
-    @staticmethod
-    def make(state: tuple, read) -> Tensor:
-        view = _view(read(state[0]), *state[1:5])
-        return nn.Parameter(view, requires_grad=False) if state[6] else view
-
-    @staticmethod
-    def fill(x: Tensor, state: tuple, read) -> None:
-        storage, *place, gradient, _, grad = state
-        storage = read(storage)
-        now = [dtype_name(x.dtype), tuple(x.shape), x.stride(), x.storage_offset()]
-        if x.is_conj() or x.is_neg() or now != place or x.untyped_storage() is not storage:
-            x.data = _view(storage, *place)
-        if x.is_leaf and x.requires_grad != bool(gradient):
-            x.requires_grad_(bool(gradient))
-        if x.is_leaf:
-            grad = read(grad)
-            if x.grad is not grad:
-                x.grad = grad
-
-
-class GeneratorNode:
-    """A source of random numbers and where it is in its sequence."""
-
-    @staticmethod
-    def state(x: torch.Generator, pack) -> tuple:
-        now = x.get_state()
-        return str(x.device), ctypes.string_at(now.data_ptr(), now.numel())
-
-    @staticmethod
-    def make(state: tuple, read) -> torch.Generator:
-        return torch.Generator(state[0])
-
-    @staticmethod
-    def fill(x: torch.Generator, state: tuple, read) -> None:
-        x.set_state(torch.frombuffer(bytearray(state[1]), dtype=torch.uint8))
-
-
-class Array:
-    """A numpy array; its memory is its own here."""
-
-    @staticmethod
-    def state(x: np.ndarray, pack) -> tuple:
-        return _numpy(x.dtype.str).str, x.shape, x.tobytes()
-
-    @staticmethod
-    def make(state: tuple, read) -> np.ndarray:
-        dtype, shape, data = state
-        return np.frombuffer(data, _numpy(dtype)).reshape(shape).copy()
-
-    @staticmethod
-    def fill(x: np.ndarray, state: tuple, read) -> None:
-        x[...] = Array.make(state, read)
-
-
-# --- containers -----------------------------------------------------------------------------------------------
-
-
-class List:
-    """A list."""
-
-    @staticmethod
-    def state(x: list, pack) -> tuple:
-        return tuple(map(pack, x))
-
-    @staticmethod
-    def make(state: tuple, read) -> list:
-        return []
-
-    @staticmethod
-    def fill(x: list, state: tuple, read) -> None:
-        x[:] = map(read, state)
-
-
-class Dict:
-    """A dict, in its order."""
-
-    @staticmethod
-    def state(x: dict, pack) -> tuple:
-        return tuple((pack(key), pack(value)) for key, value in x.items())
-
-    @staticmethod
-    def make(state: tuple, read) -> dict:
-        return {}
-
-    @staticmethod
-    def fill(x: dict, state: tuple, read) -> None:
-        items = [(read(key), read(value)) for key, value in state]
-        x.clear()
-        x.update(items)
-
-
-class Set:
-    """A set; its elements are sorted by what they are as data, because their own order is another in each process."""
-
-    @staticmethod
-    def state(x: set, pack) -> tuple:
-        return tuple(sorted(map(pack, x), key=repr))
-
-    @staticmethod
-    def make(state: tuple, read) -> set:
-        return set()
-
-    @staticmethod
-    def fill(x: set, state: tuple, read) -> None:
-        items = set(map(read, state))
-        x.clear()
-        x.update(items)
-
-
-class GraphNode:
-    """A networkx graph: directed or not, its attributes, nodes and edges."""
-
-    @staticmethod
-    def state(x, pack) -> tuple:
-        nodes = tuple((pack(node), Dict.state(data, pack)) for node, data in x.nodes(data=True))
-        edges = tuple((pack(u), pack(v), Dict.state(data, pack)) for u, v, data in x.edges(data=True))
-        return x.is_directed(), x.is_multigraph(), Dict.state(x.graph, pack), nodes, edges
-
-    @staticmethod
-    def make(state: tuple, read):
-        import networkx
-
-        directed, multi, *_ = state
-        name = ("Multi" if multi else "") + ("DiGraph" if directed else "Graph")
-        return getattr(networkx, name)()
-
-    @staticmethod
-    def fill(x, state: tuple, read) -> None:
-        def attributes(pairs):
-            return {read(key): read(value) for key, value in pairs}
-
-        *_, graph, nodes, edges = state
-        x.clear()
-        x.graph.update(attributes(graph))
-        x.add_nodes_from((read(node), attributes(data)) for node, data in nodes)
-        x.add_edges_from((read(u), read(v), attributes(data)) for u, v, data in edges)
-
-
-# --- objects --------------------------------------------------------------------------------------------------
-
-_TABLES = {name: type(value) for name, value in vars(nn.Module()).items() if isinstance(value, (dict, set))}
-"""The parameters, buffers, submodules, hooks … of a module: tables of its own, which nothing else refers to."""
-
-
-class Object:
-    """A module, or an object that is no more than its attributes: its class and what `vars` gives.
-
-    Made without its `__init__`. Hooks are functions in a module's tables, so they come and go like all it holds.
-    """
-
-    @staticmethod
-    def state(x: object, pack, pack_attribute) -> tuple:
-        attributes = vars(x)
-        tables = {name: attributes[name] for name in _TABLES if attributes.get(name)}
-        return (
-            pack(type(x)),
-            tuple((n, Set.state(t, pack) if _TABLES[n] is set else Dict.state(t, pack)) for n, t in tables.items()),
-            tuple((n, pack_attribute(attributes[n])) for n in sorted(attributes) if n not in _TABLES),
-        )
-
-    @staticmethod
-    def make(kind: type) -> object:
-        x = object.__new__(kind)
-        if isinstance(x, nn.Module):
-            nn.Module.__init__(x)
-        return x
-
-    @staticmethod
-    def fill(x: object, state: tuple, read) -> None:
-        _, tables, attributes = state
-        now, tables = vars(x), dict(tables)
-        new = {name: read(value) for name, value in attributes if isinstance(name, str) and name not in _TABLES}
-        if isinstance(x, nn.Module):
-            for name, kind in _TABLES.items():
-                (Set if kind is set else Dict).fill(now[name], tables.get(name, ()), read)
-        for name in [name for name in now if name not in new and name not in _TABLES]:
-            del now[name]
-        now.update(new)
-
-
-class Tokenizer:
-    """A fast tokenizer of transformers: its class, its backend as JSON, its settings."""
-
-    @staticmethod
-    def state(x, pack) -> tuple:
-        settings = {key: value for key, value in x.init_kwargs.items() if isinstance(value, (str, int, float))}
-        return pack(type(x)), x.backend_tokenizer.to_str(), tuple((settings | x.special_tokens_map).items())
-
-    @staticmethod
-    def make(state: tuple, read):
-        from tokenizers import Tokenizer as Backend
-
-        kind, backend, settings = state
-        return read(kind)(tokenizer_object=Backend.from_str(backend), **dict(settings))
-
-    @staticmethod
-    def fill(x, state: tuple, read) -> None:
-        """A tokenizer is whole when it is made."""
-
-
-class Error:
-    """An exception: the names of its classes, what it says, and its arguments where they are plain."""
-
-    @staticmethod
-    def state(x: BaseException, pack) -> tuple:
-        names = tuple(c.__name__ for c in type(x).__mro__ if issubclass(c, BaseException))
-        try:
-            said = str(x)[:2000]
-        except Exception:
-            said = ""
-        return names, said, tuple(a if type(a) in (int, float, bool, str) else None for a in x.args)[:8]
-
-    @staticmethod
-    def make(state: tuple, read) -> BaseException:
-        names, said, arguments = state
-        found = (getattr(builtins, name, None) for name in names)
-        base = next((c for c in found if isinstance(c, type) and issubclass(c, (Exception, SystemExit))), RuntimeError)
-        # a class of its own, because the arguments alone do not always give the message back
-        kind = type(str(names[0])[:80], (base,), {"__str__": lambda self: said})
-        return kind.__new__(kind, *arguments)
-
-    @staticmethod
-    def fill(x, state: tuple, read) -> None:
-        """An exception is whole when it is made."""
-
-
-SETTLED = {"error", "tokenizer", "class", "handle"}
-"""Kinds of nodes that are never looked at again for changes."""
-
-KINDS = {
-    "storage": Storage,
-    "tensor": TensorNode,
-    "list": List,
-    "dict": Dict,
-    "set": Set,
-    "generator": GeneratorNode,
-    "array": Array,
-    "graph": GraphNode,
-    "object": Object,
-    "tokenizer": Tokenizer,
-    "error": Error,
-}
-
-_BY_CLASS = (
-    (Tensor, "tensor"),
-    (torch.UntypedStorage, "storage"),
-    (list, "list"),
-    (dict, "dict"),
-    (set, "set"),
-    (nn.Module, "object"),
-    (torch.Generator, "generator"),
-    (np.ndarray, "array"),
-    (type, "class"),
-    (BaseException, "error"),
-)
-
-
-def kind_of(x: object) -> str:
-    """The kind of node that a value is; "handle" for what stays where it is and is called from afar."""
-    for base, name in _BY_CLASS:
-        if isinstance(x, base):
-            return name
-    library = type(x).__module__.partition(".")[0]
-    if library == "networkx" and hasattr(x, "is_multigraph"):
-        return "graph"
-    return "handle"
