@@ -6,7 +6,9 @@ import test_hidden_checks as hidden
 
 for _chapter in hidden.CHAPTERS:
     # the modules that an exercise gives to learners, under their own names as in a notebook
-    globals().update({name: value for name, value in hidden.notebook_names(_chapter).items() if isinstance(value, type)})
+    globals().update(
+        {name: value for name, value in hidden.notebook_names(_chapter).items() if isinstance(value, type)}
+    )
     for _exercise in hidden.checks(_chapter):
         for _state, _blank in (("solution", False), ("blank", True)):
             globals()[f"{_chapter} {_state} {_exercise}"] = hidden.notebook_names(_chapter, blank=_blank)[_exercise]

@@ -1,19 +1,18 @@
 """Tests of the link between judge and student: a call through it behaves as the same call made here."""
 
-import collections
 import copy
 import types
 
-import linked_answers
 import numpy as np
 import pytest
-import test_hidden_checks as hidden
 import torch
-from linked import student
 from torch import nn
 
+import linked_answers
+import test_hidden_checks as hidden
 from insidegpt.grading.transport import StudentGone
 from insidegpt.models import load_model
+from linked import student
 
 ALL = [name for name in vars(linked_answers) if not name.startswith("_")]
 
@@ -45,7 +44,20 @@ def test_names_are_bound_as_what_they_are_and_missing_ones_stay_unset(names):
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, True, -3, 1 << 200, 2.5, float("inf"), 1 - 2j, "词\ud800", b"\0\xff", ..., range(2, 9, 3), slice(1, None)),
+        *(
+            None,
+            True,
+            -3,
+            1 << 200,
+            2.5,
+            float("inf"),
+            1 - 2j,
+            "词\ud800",
+            b"\0\xff",
+            ...,
+            range(2, 9, 3),
+            slice(1, None),
+        ),
         *((1, (2,)), [], {(1, 2): {3}}, frozenset({1}), torch.Size([2, 3]), torch.bfloat16, torch.device("cpu"), int),
     ],
     ids=repr,
@@ -77,7 +89,9 @@ def test_numpy_keeps_scalars_and_arrays(names):
 
 def test_a_networkx_graph_arrives_whole(names):
     got = names.graph()
-    assert got.is_directed() and got.graph == {"name": "g"} and list(got.edges(data=True)) == [("a", "b", {"weight": 0.5})]
+    assert (
+        got.is_directed() and got.graph == {"name": "g"} and list(got.edges(data=True)) == [("a", "b", {"weight": 0.5})]
+    )
 
 
 def test_what_cannot_be_handed_over_is_an_error_of_that_call_alone(names):
@@ -277,7 +291,12 @@ def test_a_generator_gives_one_piece_at_a_time(names):
 
 
 def test_exceptions_arrive_with_type_and_message(names):
-    for kind, expected in {"blank": NotImplementedError, "own": KeyError, "index": IndexError, "torch": RuntimeError}.items():
+    for kind, expected in {
+        "blank": NotImplementedError,
+        "own": KeyError,
+        "index": IndexError,
+        "torch": RuntimeError,
+    }.items():
         with pytest.raises(expected) as here:
             names.raises(kind)
         with pytest.raises(expected) as there:
@@ -294,7 +313,6 @@ def test_exceptions_arrive_with_type_and_message(names):
 
 class Encoder:
     vocabulary = 5
-    table = collections.OrderedDict(a=1)
     _secret = "expected"
 
     def __init__(self):
@@ -378,7 +396,7 @@ def test_a_language_model_and_its_tokenizer_are_the_same_there(names):
         assert torch.equal(names.generated(model, ids), model(ids).logits.argmax(-1))
         with names.capture(model, ["transformer.h.0.attn.c_proj"]) as seen:
             model(ids)
-            assert [*seen.values()][0].shape[:2] == ids.shape
+            assert next(iter(seen.values())).shape[:2] == ids.shape
     assert names.tokens(tokenizer, "the robot") == (tokenizer("the robot")["input_ids"], tokenizer.eos_token_id)
 
 

@@ -259,9 +259,10 @@ class Object:
 
     @staticmethod
     def make(kind: type) -> object:
-        x = object.__new__(kind)
-        if isinstance(x, nn.Module):
-            nn.Module.__init__(x)
+        if not issubclass(kind, nn.Module):
+            return kind.__new__(kind)
+        x = object.__new__(kind)  # a stand-in's own __new__ asks the other process for one
+        nn.Module.__init__(x)
         return x
 
     @staticmethod
@@ -283,14 +284,15 @@ class Tokenizer:
     @staticmethod
     def state(x, pack) -> tuple:
         settings = {key: value for key, value in x.init_kwargs.items() if isinstance(value, (str, int, float))}
-        return pack(type(x)), x.backend_tokenizer.to_str(), tuple((settings | x.special_tokens_map).items())
+        return pack(type(x)), x.backend_tokenizer.to_str(), Dict.state(settings | x.special_tokens_map, pack)
 
     @staticmethod
     def make(state: tuple, read):
         from tokenizers import Tokenizer as Backend
 
         kind, backend, settings = state
-        return read(kind)(tokenizer_object=Backend.from_str(backend), **dict(settings))
+        settings = {name: read(value) for name, value in settings}
+        return read(kind)(tokenizer_object=Backend.from_str(backend), **settings)
 
     @staticmethod
     def fill(x, state: tuple, read) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,11 @@ class RemoteModule(nn.Module):
 
     def forward(self, *args, **kwargs):
         return self._peer.request("call", self, "forward", args, kwargs)
+
+    def __deepcopy__(self, memo: dict) -> RemoteModule:
+        memo[id(self)] = twin = object.__new__(type(self))  # the other process makes one of its own when it sees it
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        return twin
 
 
 def describe(kind: type, use: str) -> tuple:
