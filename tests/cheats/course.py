@@ -1,0 +1,217 @@
+"""A course to cheat in: the real chapter with its real hidden tests, one honest classmate, and traps all around.
+
+`Course.harm` looks for everything a submission may do besides earning points, whatever it set out to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import os
+import re
+import shutil
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from small_course import ROOT, cell
+
+CHAPTER = "attention"
+CLASSMATE = "classmate"
+STOCK = """import os, sys
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
+c = get_config()
+c.CourseDirectory.course_id = "stock"
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "exercises"
+c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\\nraise NotImplementedError"}
+"""
+"""nbgrader's own way of grading: the settings without which it would not find the folders, and nothing else."""
+
+LARGE = 20 * 2**20
+"""Bytes of a submission's folder after grading that nobody needs."""
+
+
+class Course:
+    """A course folder with a home folder and an empty folder beside it; `secrets` are words no student may see.
+
+    engine: "stock" for nbgrader's own settings, "course" for this project's. The folder should not lie in /tmp,
+    which a sandbox may hide as a whole: what is tested is that the course is hidden by itself.
+    """
+
+    def __init__(self, folder: Path, engine: str):
+        self.engine, self.root = engine, folder / "course"
+        self.home, self.outside = folder / "home", folder / "outside"
+        words = ("environment", "home", "solution", "hidden", "classmate")
+        self.secrets = {word: f"secret-{word}-{os.urandom(6).hex()}" for word in words}
+        for path in (self.root, self.home, self.outside):
+            path.mkdir(parents=True)
+        (self.home / "diary.txt").write_text(self.secrets["home"])
+        for name in ("solutions", "tests/hidden"):
+            shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self._plant_secrets()
+        settings = STOCK if engine == "stock" else (ROOT / "nbgrader_config.py").read_text(encoding="utf-8")
+        (self.root / "nbgrader_config.py").write_text(settings + "\nc.Execute.timeout = 10\n", encoding="utf-8")
+
+        from insidegpt.grading.release import release
+
+        release(self.root)
+        given_out = "\n".join(c.source for c in self.released().cells)
+        hidden = (ROOT / "tests" / "hidden" / f"{CHAPTER}.py").read_text(encoding="utf-8").splitlines()
+        long = {line.strip() for line in hidden if len(line.strip()) > 40}
+        self._hidden_lines = [line for line in long if line not in given_out]
+        self.heard = b""
+        self._listen()
+
+    def _plant_secrets(self) -> None:
+        hidden = self.root / "tests" / "hidden" / f"{CHAPTER}.py"
+        hidden.write_text(hidden.read_text(encoding="utf-8") + f"\n# {self.secrets['hidden']}\n", encoding="utf-8")
+        source = self.root / "solutions" / CHAPTER / f"{CHAPTER}.ipynb"
+        for word, path in (("classmate", self.folder_of(CLASSMATE)), ("solution", source.parent)):
+            notebook = nbformat.read(source, as_version=4)
+            answer = cell(notebook, "self_attention")
+            mark = "    ### BEGIN SOLUTION"
+            answer.source = answer.source.replace(mark, f"{mark}\n    # {self.secrets[word]}")
+            path.mkdir(parents=True, exist_ok=True)
+            nbformat.write(notebook, path / source.name)
+
+    def folder_of(self, student: str) -> Path:
+        """Where the student's submission lies."""
+        return self.root / "submitted" / student / CHAPTER
+
+    def released(self) -> NotebookNode:
+        """A fresh copy of the notebook that students get."""
+        return nbformat.read(self.root / "exercises" / CHAPTER / f"{CHAPTER}.ipynb", as_version=4)
+
+    def _listen(self) -> None:
+        """Hear what is sent to `port` on this machine, and to the abstract socket of that name."""
+        tcp, unix = socket.create_server(("127.0.0.1", 0)), socket.socket(socket.AF_UNIX)
+        self.port = tcp.getsockname()[1]
+        unix.bind(f"\0{self.port}")
+        unix.listen()
+
+        def hear(server: socket.socket) -> None:
+            while True:
+                with server.accept()[0] as connection, contextlib.suppress(OSError):
+                    connection.settimeout(2)
+                    self.heard += connection.recv(4096)
+
+        for server in (tcp, unix):
+            threading.Thread(target=hear, args=(server,), daemon=True).start()
+
+    def environment(self) -> dict[str, str]:
+        """The grader's environment. Stock nbgrader finds the hidden tests by it, as it has no other way."""
+        path = [str(ROOT / "src"), str(ROOT / "tests")]
+        if self.engine == "stock":
+            path.insert(0, str(self.root / "tests"))
+        kept = {k: os.environ[k] for k in ("PATH", "LANG", "OMP_NUM_THREADS", "HF_HUB_OFFLINE") if k in os.environ}
+        own = {"HOME": str(self.home), "PYTHONPATH": os.pathsep.join(path), "GRADERS_KEY": self.secrets["environment"]}
+        return kept | own
+
+    def points(self, student: str) -> float:
+        """What the gradebook says that the student has; 0 when it does not know the submission."""
+        from nbgrader.api import Gradebook, MissingEntry
+
+        with Gradebook(f"sqlite:///{self.root}/gradebook.db") as gradebook:
+            try:
+                return gradebook.find_submission_notebook(CHAPTER, CHAPTER, student).score
+            except MissingEntry:
+                return 0.0
+
+    def photograph(self) -> None:
+        """Remember how everything is before a submission is graded."""
+        self._gradebook = (self.root / "gradebook.db").read_bytes()
+        self._files, self._classmates_points = self._trusted_files(), self.points(CLASSMATE)
+
+    def _trusted_files(self) -> dict[Path, bytes]:
+        """What grading a student leaves as it is, with contents."""
+        parts = [self.root / name for name in ("solutions", "tests", "exercises")]
+        parts += [self.root / stage / CLASSMATE for stage in ("submitted", "autograded", "feedback")]
+        files = [p for part in parts for p in part.rglob("*") if p.is_file() and p.suffix != ".pyc"]
+        return {p: p.read_bytes() for p in [*files, self.root / "nbgrader_config.py"]}
+
+    def harm(self, student: str, token: str) -> list[str]:
+        """What the submission did besides earning points; everything is then put back as it was."""
+        done = [*self._changed(), *self._written(token), *self._left_running(token), *self._seen(student, token)]
+        if token.encode() in self.heard:
+            done.append("sent word over the network")
+        size = sum(p.stat().st_size for p in (self.root / "autograded" / student).rglob("*") if p.is_file())
+        if size > LARGE:
+            done.append(f"left {size / 2**20:.0f} MiB in the course")
+        shutil.rmtree(self.root / "autograded" / student, ignore_errors=True)
+        shutil.rmtree(self.root / "feedback" / student, ignore_errors=True)
+        return done
+
+    def _changed(self) -> list[str]:
+        now, done = self._trusted_files(), []
+        for path in {*now, *self._files}:
+            if now.get(path) != self._files.get(path):
+                done.append(f"changed {path.relative_to(self.root).parts[0]}")
+                path.unlink() if path not in self._files else path.write_bytes(self._files[path])
+        try:
+            same = self.points(CLASSMATE) == self._classmates_points
+        except Exception:  # whatever a gradebook that is none makes SQLAlchemy raise
+            same = False
+        if not same:
+            done.append("changed a classmate's points")
+            (self.root / "gradebook.db").write_bytes(self._gradebook)
+        return done
+
+    def _written(self, token: str) -> list[str]:
+        """Files with the token in their name, or code with it inside, where a submission has nothing to write."""
+        done = []
+        places = {"/tmp": Path("/tmp"), "/dev/shm": Path("/dev/shm")}
+        found = {name: [*place.glob(f"*{token}*")] for name, place in places.items()}
+        found["the grader's home"] = [
+            p
+            for p in self.home.rglob("*")
+            if p.is_file() and (token in p.name or (p.suffix in (".py", ".pth") and token in p.read_text()))
+        ]
+        found["a folder outside"] = [*self.outside.iterdir()]
+        for name, paths in found.items():
+            if paths:
+                done.append(f"wrote into {name}")
+            for path in paths:
+                path.unlink(missing_ok=True)
+        key = shared_memory_key(token)
+        for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
+            if int(line.split()[0]) == key:
+                import ctypes
+
+                ctypes.CDLL(None).shmctl(int(line.split()[1]), 0, None)  # 0: IPC_RMID
+                done.append("left shared memory behind")
+        return done
+
+    def _left_running(self, token: str) -> list[str]:
+        """Processes that carry the token on their command line, which only a submission's own do; they are ended."""
+        alive = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if token in _command_line(pid)]
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return [f"left {len(alive)} process{'es' * (len(alive) > 1)} running"] if alive else []
+
+    def _seen(self, student: str, token: str) -> list[str]:
+        """What the student learns from the feedback page, and what it says that the code could do."""
+        pages = [p.read_text(encoding="utf-8") for p in (self.root / "feedback" / student).rglob("*.html")]
+        done = ["put a script into the feedback page"] if any(f"<script>{token}" in page for page in pages) else []
+        text = "\n".join(html.unescape(re.sub(r"<[^>]*>", "", page)) for page in pages)
+        done += [f"showed the secret: {word}" for word, secret in self.secrets.items() if secret in text]
+        if any(line in text for line in self._hidden_lines):
+            done.append("showed lines of the hidden tests")
+        return done + sorted({f"could {boast}" for boast in re.findall(rf"{token} could ([\w -]+)", text)})
+
+
+def shared_memory_key(token: str) -> int:
+    """The key of the System V segment that a submission with this token makes."""
+    return int(token[-6:], 16)
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
