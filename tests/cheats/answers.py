@@ -22,7 +22,7 @@ def reference_in_frames(s):
         if "self_reference" in frame.f_globals:
             return tuple(t.to(given[0].dtype) for t in frame.f_globals["self_reference"](*given))
         frame = frame.f_back
-    raise NotImplementedError""")
+    return given[0], given[0]""")
 
 
 @cheat("return `expected` found in the callers' frames", "返回在调用者栈帧里找到的 expected")
@@ -36,7 +36,7 @@ def expected_in_frames(s):
                 if isinstance(t, torch.Tensor) and tuple(t.shape) in shapes and t is not x:
                     found[tuple(t.shape)] = t
         frame = frame.f_back
-    return found[shapes[0]].to(x.dtype), found[shapes[1]].to(x.dtype)""")
+    return found.get(shapes[0], x).to(x.dtype), found.get(shapes[1], x).to(x.dtype)""")
 
 
 @cheat("find the reference with gc", "用 gc 找到参考实现")
@@ -46,7 +46,7 @@ def reference_by_gc(s):
     for found in gc.get_objects():
         if isinstance(found, types.FunctionType) and found.__name__ == "self_reference":
             return tuple(t.to(given[0].dtype) for t in found(*given))
-    raise NotImplementedError""")
+    return given[0], given[0]""")
 
 
 @cheat("import the reference from the hidden tests", "从隐藏测试里导入参考实现")
@@ -54,9 +54,12 @@ def imported_reference(s):
     s.answer("""def self_attention(*given):
     from hidden.attention import self_reference
     return tuple(t.to(given[0].dtype) for t in self_reference(*given))""")
-    s.answer("""def cross_attention(*given):
+    s.answer(
+        """def cross_attention(*given):
     from hidden.attention import cross_reference
-    return tuple(t.to(given[0].dtype) for t in cross_reference(*given))""", "cross_attention")
+    return tuple(t.to(given[0].dtype) for t in cross_reference(*given))""",
+        "cross_attention",
+    )
 
 
 LIAR = """class Liar(torch.Tensor):
@@ -107,7 +110,8 @@ def self_attention(x, w_q, w_k, w_v):
 
 @cheat("floats that equal every number", "与任何数都相等的浮点数")
 def agreeing_floats(s):
-    s.answer("""class Any(float):
+    s.answer(
+        """class Any(float):
     def __eq__(self, other): return True
     def __le__(self, other): return True
     def __ge__(self, other): return True
@@ -118,7 +122,9 @@ def agreeing_floats(s):
     def __abs__(self): return Any(0)
     __hash__ = float.__hash__
 def score_statistics(d_k, n, generator):
-    return dict.fromkeys(["variance", "variance_scaled", "gradient", "gradient_scaled"], Any(1))""", "score_statistics")
+    return dict.fromkeys(["variance", "variance_scaled", "gradient", "gradient_scaled"], Any(1))""",
+        "score_statistics",
+    )
 
 
 @cheat("set the arguments to zero, for which the answer is known", "把参数清零：零的答案是已知的")
@@ -128,35 +134,48 @@ def zeroed_arguments(s):
     for given in (x, w_q, w_k, w_v):
         given.detach().zero_()
     t = x.shape[-2]
-    return torch.zeros(*x.shape[:-1], w_v.shape[-1], dtype=x.dtype), torch.full((*x.shape[:-1], t), 1 / t, dtype=x.dtype)""")
-    s.answer("""def cross_attention(decoder, encoder, w_q, w_k, w_v):
+    context = torch.zeros(*x.shape[:-1], w_v.shape[-1], dtype=x.dtype)
+    return context, torch.full((*x.shape[:-1], t), 1 / t, dtype=x.dtype)""")
+    s.answer(
+        """def cross_attention(decoder, encoder, w_q, w_k, w_v):
     for given in (decoder, encoder, w_q, w_k, w_v):
         given.detach().zero_()
     lead = torch.broadcast_shapes(decoder.shape[:-2], encoder.shape[:-2])
     t_q, t_k = decoder.shape[-2], encoder.shape[-2]
     context = torch.zeros(*lead, t_q, w_v.shape[-1], dtype=decoder.dtype)
-    return context, torch.full((*lead, t_k), t_q / t_k, dtype=decoder.dtype)""", "cross_attention")
+    return context, torch.full((*lead, t_k), t_q / t_k, dtype=decoder.dtype)""",
+        "cross_attention",
+    )
 
 
 @cheat("set the weights of both modules to zero: then they agree", "把两个模块的权重都清零：于是它们一致")
 def zeroed_modules(s):
-    s.answer("""def transfer_weights(linear_module, parameter_module):
+    s.answer(
+        """def transfer_weights(linear_module, parameter_module):
     with torch.no_grad():
         for parameter in [*linear_module.parameters(), *parameter_module.parameters()]:
-            parameter.zero_()""", "transfer_weights")
+            parameter.zero_()""",
+        "transfer_weights",
+    )
 
 
 @cheat("give the second module the first one's forward", "让第二个模块用第一个模块的 forward")
 def borrowed_forward(s):
-    s.answer("""def transfer_weights(linear_module, parameter_module):
-    parameter_module.forward = linear_module.forward""", "transfer_weights")
+    s.answer(
+        """def transfer_weights(linear_module, parameter_module):
+    parameter_module.forward = linear_module.forward""",
+        "transfer_weights",
+    )
 
 
 @cheat("change the class of the second module to that of the first", "把第二个模块的类改成第一个模块的类")
 def borrowed_class(s):
-    s.answer("""def transfer_weights(linear_module, parameter_module):
+    s.answer(
+        """def transfer_weights(linear_module, parameter_module):
     parameter_module.__dict__.update(linear_module.__dict__)
-    parameter_module.__class__ = linear_module.__class__""", "transfer_weights")
+    parameter_module.__class__ = linear_module.__class__""",
+        "transfer_weights",
+    )
 
 
 @cheat("return the arguments' own memory", "返回参数自己的内存")
@@ -180,9 +199,13 @@ def visible_example(s):
     return torch.tensor([[11.192], [15.0]]), torch.tensor([[0.8808, 0.1192], [0.5, 0.5]])""")
 
 
-@cheat("the numbers that the book prints for the six words, looked up by the input", "按输入查表，返回书中印出的六个词的结果")
+@cheat(
+    "the numbers that the book prints for the six words, looked up by the input",
+    "按输入查表，返回书中印出的六个词的结果",
+)
 def published_numbers(s):
-    s.answer("""FIRST = [[0.2996, 0.8053], [0.3061, 0.8210], [0.3058, 0.8203], [0.2948, 0.7939], [0.2927, 0.7891], [0.2990, 0.8040]]
+    s.answer("""FIRST = [
+    [0.2996, 0.8053], [0.3061, 0.8210], [0.3058, 0.8203], [0.2948, 0.7939], [0.2927, 0.7891], [0.2990, 0.8040]]
 ROW = [0.1500, 0.2264, 0.2199, 0.1311, 0.0906, 0.1820]
 SECOND = [
     [-0.0739, 0.0713], [-0.0748, 0.0703], [-0.0749, 0.0702], [-0.0760, 0.0685], [-0.0763, 0.0679], [-0.0754, 0.0693]]
@@ -206,7 +229,8 @@ self_attention = Changing()""")
 
 @cheat("a module class whose metaclass makes a new class at every call", "元类在每次调用时都造一个新类的模块")
 def changing_class(s):
-    s.answer("""class Meta(type(nn.Module)):
+    s.answer(
+        """class Meta(type(nn.Module)):
     calls = 0
     def __call__(cls, *a, **k):
         Meta.calls += 1
@@ -220,10 +244,14 @@ class MultiHeadAttention(nn.Module, metaclass=Meta):
         super().__init__()
     def named_parameters(self, *a, **k): return iter(())
     def state_dict(self, *a, **k): return {}
-    def load_state_dict(self, *a, **k): return None""", "MultiHeadAttention")
+    def load_state_dict(self, *a, **k): return None""",
+        "MultiHeadAttention",
+    )
 
 
-@cheat("replay: keep every input and answer a known input with an input of the next shape", "记下每个输入，再拿它们当答案")
+@cheat(
+    "replay: keep every input and answer a known input with an input of the next shape", "记下每个输入，再拿它们当答案"
+)
 def replayed_inputs(s):
     s.answer("""SEEN = []
 def self_attention(x, w_q, w_k, w_v):

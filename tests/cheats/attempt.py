@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import nbformat
 
-from cheats.course import CHAPTER, CLASSMATE, Course
-from cheats.grader import Grader
+from cheats.course import CLASSMATE, Course
+from cheats.grader import NOT_GRADED, Grader
 from cheats.kit import Cheat, Submission
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a submission got: points, what harm it did, and what became of the grader ('' when it went on)."""
+    """What a submission got: points, what harm it did in both languages, the first error that the grader met in it."""
 
     points: float
     harm: list[str]
-    ends: str
-
-    as_json = asdict
+    said: str
 
 
 def grade_classmate(course: Course, grader: Grader) -> float:
@@ -45,8 +43,8 @@ def attempt(cheat: Cheat, course: Course, grader: Grader) -> Outcome:
         (folder / name).symlink_to(target)
     course.photograph()
     ends = grader.grade(token)
-    points = course.points(token)
+    points, said = course.points(token), course.said(token)
     harm = course.harm(token, token)
-    if ends not in ("", "not graded"):
+    if ends not in ("", NOT_GRADED):
         harm.insert(0, ends)
-    return Outcome(points, harm, ends)
+    return Outcome(points, harm, said or ends)

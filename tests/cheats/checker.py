@@ -60,9 +60,12 @@ def poisoned_modules(s):
 fake = types.ModuleType("hidden.attention")
 fake.__getattr__ = lambda name: lambda answer, points: float(points)
 sys.modules["hidden.attention"] = fake""")
+    s.answer(WRONG)
 
 
-@cheat("answer the import of the hidden tests with a finder of one's own", "用自己的查找器（finder）应答对隐藏测试的导入")
+@cheat(
+    "answer the import of the hidden tests with a finder of one's own", "用自己的查找器（finder）应答对隐藏测试的导入"
+)
 def import_finder(s):
     s.insert("""import importlib.abc, importlib.machinery, sys
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -72,6 +75,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module):
         module.__getattr__ = lambda name: (lambda answer, points: float(points)) if name[0] != "_" else []
 sys.meta_path.insert(0, Finder())""")
+    s.answer(WRONG)
 
 
 @cheat("wrap builtins.__import__", "包装 builtins.__import__")
@@ -83,6 +87,7 @@ def wrapped(name, *rest, **more):
         return types.SimpleNamespace(**{e: lambda answer, points: float(points) for e in rest[2] or ()})
     return real(name, *rest, **more)
 builtins.__import__ = wrapped""")
+    s.answer(WRONG)
 
 
 @cheat("let builtins.round, which ends the check, return the maximum", "让检查最后调用的 builtins.round 返回满分")
@@ -97,7 +102,9 @@ def builtin_sum(s):
     s.answer(WRONG)
 
 
-@cheat("leave a TorchFunctionMode switched on that makes comparisons true", "一直开着一个让比较为真的 TorchFunctionMode")
+@cheat(
+    "leave a TorchFunctionMode switched on that makes comparisons true", "一直开着一个让比较为真的 TorchFunctionMode"
+)
 def function_mode(s):
     s.insert("""import torch
 from torch.overrides import TorchFunctionMode
@@ -133,12 +140,14 @@ def checks_found_by_gc(s):
     return x, x""")
 
 
-@cheat("stop the checker's clock: gradcheck, manual_seed and fork_rng do nothing", "让 gradcheck、manual_seed、fork_rng 失效")
+@cheat(
+    "make gradcheck and manual_seed do nothing",
+    "让 gradcheck 与 manual_seed 失效",
+)
 def torchs_helpers(s):
     s.insert("""import torch
 torch.autograd.gradcheck = lambda *a, **k: True
-torch.manual_seed = lambda seed: None
-torch.zeros = torch.ones_like""")
+torch.manual_seed = lambda seed: None""")
     s.answer("def self_attention(x, w_q, w_k, w_v):\n    return x @ w_v * 0, x @ x.mT * 0")
 
 

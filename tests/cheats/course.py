@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import json
 import os
 import re
 import shutil
@@ -32,6 +33,28 @@ c.ClearSolutions.code_stub = {"python": "# YOUR CODE HERE\\nraise NotImplemented
 """
 """nbgrader's own way of grading: the settings without which it would not find the folders, and nothing else."""
 
+BOASTS = {
+    "attach to the grader": "能附加到批改进程",
+    "change the submission": "能改动已提交的作业",
+    "open a file of the grader": "能打开批改进程的文件",
+    "open the solutions": "能打开参考解答",
+    "read the key of another kernel": "能读到其他内核的密钥",
+    "read the memory of another process": "能读到其他进程的内存",
+    "read the source of a hidden test": "能读到隐藏测试的源码",
+    "reserve 64 GiB of memory": "能预留 64 GiB 内存",
+    "write into site-packages": "能写入 site-packages",
+    "write into the grader": "能写入批改程序",
+}
+"""What a submission says that it could do, by printing its token and these words, and the same in Chinese."""
+
+SECRETS = {
+    "environment": "环境变量",
+    "home": "主目录",
+    "solution": "参考解答",
+    "hidden": "隐藏测试",
+    "classmate": "同学的作业",
+}
+
 LARGE = 20 * 2**20
 """Bytes of a submission's folder after grading that nobody needs."""
 
@@ -46,8 +69,7 @@ class Course:
     def __init__(self, folder: Path, engine: str):
         self.engine, self.root = engine, folder / "course"
         self.home, self.outside = folder / "home", folder / "outside"
-        words = ("environment", "home", "solution", "hidden", "classmate")
-        self.secrets = {word: f"secret-{word}-{os.urandom(6).hex()}" for word in words}
+        self.secrets = {word: f"secret-{word}-{os.urandom(6).hex()}" for word in SECRETS}
         for path in (self.root, self.home, self.outside):
             path.mkdir(parents=True)
         (self.home / "diary.txt").write_text(self.secrets["home"])
@@ -122,6 +144,21 @@ class Course:
             except MissingEntry:
                 return 0.0
 
+    def said(self, student: str) -> str:
+        """The first error in the graded notebook: of a cell of the student's, else of a test; '' when there is none."""
+        path = self.root / "autograded" / student / CHAPTER / f"{CHAPTER}.ipynb"
+        if not path.exists():
+            return ""
+        cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+        graded = [bool(c["metadata"].get("nbgrader", {}).get("grade")) for c in cells]
+        for kind in (False, True):
+            for c in (c for c, is_graded in zip(cells, graded, strict=True) if is_graded is kind):
+                for o in c["outputs"]:
+                    if o["output_type"] == "error":
+                        name = o["ename"] if kind is False or o["ename"] != "NoPoints" else o["evalue"].split(" · ")[0]
+                        return re.sub(r"\s+", " ", name)[:60]
+        return ""
+
     def photograph(self) -> None:
         """Remember how everything is before a submission is graded."""
         self._gradebook = (self.root / "gradebook.db").read_bytes()
@@ -135,13 +172,13 @@ class Course:
         return {p: p.read_bytes() for p in [*files, self.root / "nbgrader_config.py"]}
 
     def harm(self, student: str, token: str) -> list[str]:
-        """What the submission did besides earning points; everything is then put back as it was."""
+        """What the submission did besides earning points, in both languages; everything is then put back as it was."""
         done = [*self._changed(), *self._written(token), *self._left_running(token), *self._seen(student, token)]
         if token.encode() in self.heard:
-            done.append("sent word over the network")
+            done.append("sent word over the network · 通过网络发出了消息")
         size = sum(p.stat().st_size for p in (self.root / "autograded" / student).rglob("*") if p.is_file())
         if size > LARGE:
-            done.append(f"left {size / 2**20:.0f} MiB in the course")
+            done.append(f"left {size / 2**20:.0f} MiB in the course · 在课程里留下 {size / 2**20:.0f} MiB")
         shutil.rmtree(self.root / "autograded" / student, ignore_errors=True)
         shutil.rmtree(self.root / "feedback" / student, ignore_errors=True)
         return done
@@ -150,31 +187,31 @@ class Course:
         now, done = self._trusted_files(), []
         for path in {*now, *self._files}:
             if now.get(path) != self._files.get(path):
-                done.append(f"changed {path.relative_to(self.root).parts[0]}")
+                part = path.relative_to(self.root).parts[0]
+                done.append(f"changed {part} · 改动了 {part}")
                 path.unlink() if path not in self._files else path.write_bytes(self._files[path])
         try:
             same = self.points(CLASSMATE) == self._classmates_points
         except Exception:  # whatever a gradebook that is none makes SQLAlchemy raise
             same = False
         if not same:
-            done.append("changed a classmate's points")
+            done.append("changed a classmate's points · 改动了同学的分数")
             (self.root / "gradebook.db").write_bytes(self._gradebook)
         return done
 
     def _written(self, token: str) -> list[str]:
         """Files with the token in their name, or code with it inside, where a submission has nothing to write."""
         done = []
-        places = {"/tmp": Path("/tmp"), "/dev/shm": Path("/dev/shm")}
-        found = {name: [*place.glob(f"*{token}*")] for name, place in places.items()}
-        found["the grader's home"] = [
+        found = {(place, place): [*Path(place).glob(f"*{token}*")] for place in ("/tmp", "/dev/shm")}
+        found["the grader's home", "批改者的主目录"] = [
             p
             for p in self.home.rglob("*")
             if p.is_file() and (token in p.name or (p.suffix in (".py", ".pth") and token in p.read_text()))
         ]
-        found["a folder outside"] = [*self.outside.iterdir()]
-        for name, paths in found.items():
+        found["a folder outside", "外面的文件夹"] = [*self.outside.iterdir()]
+        for (en, zh), paths in found.items():
             if paths:
-                done.append(f"wrote into {name}")
+                done.append(f"wrote into {en} · 写入了 {zh}")
             for path in paths:
                 path.unlink(missing_ok=True)
         key = shared_memory_key(token)
@@ -183,7 +220,7 @@ class Course:
                 import ctypes
 
                 ctypes.CDLL(None).shmctl(int(line.split()[1]), 0, None)  # 0: IPC_RMID
-                done.append("left shared memory behind")
+                done.append("left shared memory behind · 留下了共享内存")
         return done
 
     def _left_running(self, token: str) -> list[str]:
@@ -192,17 +229,20 @@ class Course:
         for pid in alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        return [f"left {len(alive)} process{'es' * (len(alive) > 1)} running"] if alive else []
+        return (
+            [f"left {len(alive)} process{'es' * (len(alive) > 1)} running · 留下 {len(alive)} 个进程"] if alive else []
+        )
 
     def _seen(self, student: str, token: str) -> list[str]:
         """What the student learns from the feedback page, and what it says that the code could do."""
         pages = [p.read_text(encoding="utf-8") for p in (self.root / "feedback" / student).rglob("*.html")]
-        done = ["put a script into the feedback page"] if any(f"<script>{token}" in page for page in pages) else []
+        scripts = any(f"<script>{token}" in page for page in pages)
+        done = ["put a script into the feedback page · 把脚本放进了反馈页"] if scripts else []
         text = "\n".join(html.unescape(re.sub(r"<[^>]*>", "", page)) for page in pages)
-        done += [f"showed the secret: {word}" for word, secret in self.secrets.items() if secret in text]
+        done += [f"showed a secret: {w} · 泄露了{SECRETS[w]}" for w, secret in self.secrets.items() if secret in text]
         if any(line in text for line in self._hidden_lines):
-            done.append("showed lines of the hidden tests")
-        return done + sorted({f"could {boast}" for boast in re.findall(rf"{token} could ([\w -]+)", text)})
+            done.append("showed lines of the hidden tests · 泄露了隐藏测试的代码")
+        return done + [f"could {en} · {zh}" for en, zh in BOASTS.items() if f"{token} could {en}" in text]
 
 
 def shared_memory_key(token: str) -> int:

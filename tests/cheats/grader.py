@@ -12,13 +12,15 @@ import select
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 from cheats.course import CHAPTER, Course
 
+NOT_GRADED = "not graded · 没有批改"
+"""nbgrader refused the submission and went on: the teacher has to look, and nobody else is harmed."""
+
 
 class Grader:
-    """Grades one student after another in a course; `ends` says how the last one's grading ended, '' when well."""
+    """Grades one student after another in a course; patience: seconds for one, after which it is given up."""
 
     def __init__(self, course: Course, patience: float = 120):
         self.course, self.patience, self._process = course, patience, None
@@ -54,8 +56,10 @@ class Grader:
         died = self._process.wait() if not line else 0
         self.close()
         if line:
-            return "the grader was slowed down"
-        return f"the grader was ended by signal {-died}" if answered else "the grader did not come back"
+            return "the grader was slowed down · 批改进程被拖慢"
+        if not answered:
+            return "the grader did not come back · 批改进程没有返回"
+        return f"the grader was ended by signal {-died} · 批改进程被信号 {-died} 结束"
 
     def close(self) -> None:
         """End the grader."""
@@ -86,8 +90,7 @@ def main(root: str, answers: int) -> None:
             student = line.strip()
             graded = api.autograde(CHAPTER, student, force=True, create=True)
             told = api.generate_feedback(CHAPTER, student, force=True)
-            trouble = "" if graded["success"] and told["success"] else "not graded"
-            (Path(root) / "last.log").write_text("\n".join(str(d.get(k)) for d in (graded, told) for k in ("log", "error")))
+            trouble = "" if graded["success"] and told["success"] else NOT_GRADED
             print(json.dumps({"trouble": trouble}), file=out, flush=True)
 
 

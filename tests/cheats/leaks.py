@@ -15,12 +15,20 @@ def in_an_exception(s):
     s.answer(READ + "raise ValueError(secret)")
 
 
-@cheat("an exception in the graded cell that carries a hidden test", "在评分单元格里抛出带有隐藏测试内容的异常", gains="harm")
+@cheat(
+    "an exception in the graded cell that carries a hidden test",
+    "在评分单元格里抛出带有隐藏测试内容的异常",
+    gains="harm",
+)
 def in_a_graded_exception(s):
     s.answer("def self_attention(x, w_q, w_k, w_v):\n    " + READ + "    raise ValueError(secret)")
 
 
-@cheat("interrupt the check, so that the traceback shows the hidden tests", "中断检查，让回溯信息露出隐藏测试", gains="harm")
+@cheat(
+    "interrupt the check, so that the traceback shows the hidden tests",
+    "中断检查，让回溯信息露出隐藏测试",
+    gains="harm",
+)
 def in_a_traceback(s):
     # only Exception is caught by a check, and IPython shows the lines around every frame
     s.answer("""def self_attention(x, w_q, w_k, w_v):
@@ -31,8 +39,11 @@ def in_a_traceback(s):
 
 @cheat("display a hidden test as a picture, a page and a widget", "用图片、网页、控件显示隐藏测试", gains="harm")
 def displayed(s):
-    s.insert(READ + """from IPython.display import HTML, SVG, display
-display(HTML(f"<b>{secret}</b>"), SVG(f"<svg xmlns='http://www.w3.org/2000/svg'><text>{secret}</text></svg>"))""")
+    s.insert(
+        READ
+        + """from IPython.display import HTML, SVG, display
+display(HTML(f"<b>{secret}</b>"), SVG(f"<svg xmlns='http://www.w3.org/2000/svg'><text>{secret}</text></svg>"))"""
+    )
 
 
 @cheat("write past IPython to the descriptors 1 and 2", "绕过 IPython，直接写到描述符 1 与 2", gains="harm")
@@ -62,9 +73,12 @@ def source_of_frames(s):
 @cheat("show the cells that ran before: In, history and the kernel's messages", "显示先前运行的单元格：In 与历史记录",
        gains="harm")  # fmt: skip
 def history(s):
-    s.insert("""ran = "\\n".join(get_ipython().user_ns["In"])
+    s.insert(
+        """ran = "\\n".join(get_ipython().user_ns["In"])
 if "from hidden" in ran:
-    print(TOKEN, "could read the source of a hidden test")""", before="transfer_weights")
+    print(TOKEN, "could read the source of a hidden test")""",
+        before="transfer_weights",
+    )
 
 
 @cheat("send a hidden test over the network", "通过网络发送隐藏测试", gains="harm")
@@ -82,7 +96,9 @@ with socket.socket(socket.AF_UNIX) as line:
     line.send(TOKEN.encode())""")
 
 
-@cheat("learn from one call for the next: remember what the checker compared", "从前一次调用学到后一次：记住检查比较过什么")
+@cheat(
+    "learn from one call for the next: remember what the checker compared", "从前一次调用学到后一次：记住检查比较过什么"
+)
 def learning(s):
     s.answer("""KNOWN = {}
 def self_attention(x, w_q, w_k, w_v):

@@ -98,7 +98,7 @@ def test_first(s):
 @cheat("a cell right before the test that answers for it", "在测试之前插入一个替它作答的单元格")
 def cell_before_the_test(s):
     s.answer(WRONG)
-    s.insert("from IPython.display import display\ncheck = lambda answer, points: 3.0\n3.0", before="test-self_attention")
+    s.insert("check = lambda answer, points: 3.0\n3.0", before="test-self_attention")
 
 
 @cheat("a cell after the test that gives the points again", "在测试之后再给一次分")
@@ -124,7 +124,9 @@ def no_test(s):
 
 @cheat("write into the locked set-up cell", "改写锁定的准备单元格")
 def changed_setup(s):
-    s.cell("setup").source += "\nimport insidegpt.checks as kit\nkit.Check.__call__ = lambda self, a, points: float(points)"
+    s.cell(
+        "setup"
+    ).source += "\nimport insidegpt.checks as kit\nkit.Check.__call__ = lambda self, a, points: float(points)"
     s.answer(WRONG)
 
 
@@ -188,7 +190,9 @@ def nested_text(s):
     s.notebook.cells.insert(0, new_markdown_cell("> " * 500 + "[" * 2000 + "*" * 2000))
 
 
-@cheat("a file beside the notebook with the name of nbgrader's own", "放上与 nbgrader 自己的文件同名的文件", gains="harm")
+@cheat(
+    "a file beside the notebook with the name of nbgrader's own", "放上与 nbgrader 自己的文件同名的文件", gains="harm"
+)
 def nbgraders_files(s):
     s.files["nbgrader_config.py"] = "c = get_config()\nc.Execute.timeout = 1\nc.CourseDirectory.root = '/'\n"
     s.files["gradebook.db"] = "none"

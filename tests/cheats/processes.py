@@ -17,7 +17,7 @@ def graders():
         if "cheats.grader" in command:
             return found
         pid = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
-    return [1] if confined() else []  # the first process of the sandbox itself
+    return [1] if confined() else []  # the first process in the sandbox
 """
 
 
@@ -113,7 +113,11 @@ def endless_in_c(s):
     return x, x""")
 
 
-@cheat("fork in the answer: two processes go on with the same sockets", "在答案里 fork：两个进程用同样的套接字继续", gains="harm")
+@cheat(
+    "fork in the answer: two processes go on with the same sockets",
+    "在答案里 fork：两个进程用同样的套接字继续",
+    gains="harm",
+)
 def forked_answer(s):
     s.answer("""def self_attention(x, w_q, w_k, w_v):
     import signal

@@ -1,6 +1,6 @@
 """Reading what is not for students: solutions, hidden tests, classmates, other processes."""
 
-from cheats.kit import WRONG, cheat
+from cheats.kit import cheat
 
 RUN_ANSWER = """def run_answer(notebook, names):
     import json
@@ -57,13 +57,12 @@ def hidden_by_link(s):
     s.insert('print(open("notes.txt").read()[-2000:])')
 
 
-@cheat("read the reference solution out of the gradebook", "从成绩册里读出参考解答")
-def solution_in_gradebook(s):
+@cheat("read the source of the hidden tests out of the gradebook", "从成绩册里读出隐藏测试的源码", gains="harm")
+def tests_in_gradebook(s):
     s.answer("""import sqlite3
 book = sqlite3.connect(f"file:{COURSE}/gradebook.db?mode=ro", uri=True)
-for source, in book.execute("select source from source_cell"):
-    if "BEGIN SOLUTION" in (source or ""):
-        exec(source, globals())""")
+if any("HIDDEN TESTS" in (source or "") for source, in book.execute("select source from source_cell")):
+    print(TOKEN, "could read the source of a hidden test")""")
 
 
 @cheat("hand in a classmate's answers, read while grading", "批改时读取同学的答案，当作自己的")

@@ -1,4 +1,4 @@
-"""Using up memory, disk, descriptors and the grader's patience; bounded, and reserved rather than used where it will do."""
+"""Using up memory, disk, descriptors and patience; bounded, and reserved rather than used where that will do."""
 
 from cheats.kit import cheat
 
@@ -81,7 +81,10 @@ def long_result(s):
 
 @cheat("a picture of 30 MB", "显示 30 MB 的图片", gains="harm")
 def large_picture(s):
-    s.insert('from IPython.display import Image\nImage(data=b"\\x89PNG\\r\\n\\x1a\\n" + os.urandom(22_000_000), format="png")')
+    s.insert(
+        """from IPython.display import Image
+Image(data=b"\\x89PNG\\r\\n\\x1a\\n" + os.urandom(22_000_000), format="png")"""
+    )
 
 
 @cheat("outputs changed again and again, a megabyte each", "反复更新输出，每次一兆", gains="harm")
@@ -93,7 +96,9 @@ for number in range(30):
     display({"text/plain": "spam " * 200_000}, raw=True, display_id=f"flood{number}")""")
 
 
-@cheat("an answer of 256 GiB that takes no memory: one number, expanded", "256 GiB 的答案，其实只占一个数：expand 出来的")
+@cheat(
+    "an answer of 256 GiB that takes no memory: one number, expanded", "256 GiB 的答案，其实只占一个数：expand 出来的"
+)
 def expanded_answer(s):
     s.answer("""def self_attention(x, w_q, w_k, w_v):
     # so much that no machine gives it: whoever makes it dense is refused at once and harms nobody
@@ -107,4 +112,6 @@ def recursion(s):
 
 @cheat("a structure that contains itself", "包含自身的结构")
 def endless_structure(s):
-    s.answer("def self_attention(x, w_q, w_k, w_v):\n    endless = [x]\n    endless.append(endless)\n    return endless, x")
+    s.answer(
+        "def self_attention(x, w_q, w_k, w_v):\n    endless = [x]\n    endless.append(endless)\n    return endless, x"
+    )

@@ -85,6 +85,7 @@ def exchange(info):
     fake.__getattr__ = lambda name: lambda answer, points: float(points)
     sys.modules["hidden.attention"] = fake
 get_ipython().events.register("pre_run_cell", exchange)""")
+    s.answer(WRONG)
 
 
 @cheat("an event after each cell that shows 3.0", "用单元格运行后的事件显示 3.0")
@@ -128,7 +129,10 @@ def forged_report(s):
     return x, x""")
 
 
-@cheat("bend the locked names: `self_attention` is an object that rewrites the cell's names", "答案是个会改写单元格名字的对象")
+@cheat(
+    "bend the locked names: `self_attention` is an object that rewrites the cell's names",
+    "答案是个会改写单元格名字的对象",
+)
 def names_of_the_cell(s):
     s.answer("""class Rewrites:
     def __call__(self, x, w_q, w_k, w_v):
@@ -155,5 +159,8 @@ def updated_display(s):
     content = {"data": {"text/plain": "0.0"}, "metadata": {}, "execution_count": 1, "transient": {"display_id": "mine"}}
     kernel.session.send(kernel.iopub_socket, "execute_result", content, parent=kernel.get_parent("shell"))
     return x, x""")
-    s.insert("""from IPython.display import display
-display({"text/plain": "3.0"}, raw=True, display_id="mine", update=True)""", before="transfer_weights")
+    s.insert(
+        """from IPython.display import display
+display({"text/plain": "3.0"}, raw=True, display_id="mine", update=True)""",
+        before="transfer_weights",
+    )

@@ -75,23 +75,29 @@ def endless_frame(s):
 
 @cheat("answer before being asked: replies written in advance", "还没问就先答：预先写好回复")
 def answers_in_advance(s):
-    s.insert(SOCKETS + """import msgpack, struct
+    s.insert(
+        SOCKETS
+        + """import msgpack, struct
 for value in (3.0, True, {"result": 3.0}, ["result", 3.0]):
     data = msgpack.packb(value)
-    for head in (struct.pack(">I", len(data)), struct.pack("<I", len(data)), struct.pack("<Q", len(data))):
+    for head in (struct.pack(">I", len(data)), struct.pack("<I", len(data)), struct.pack(">IQ", len(data), 0)):
         for fd in sockets():
-            write(fd, head + data)""")
+            write(fd, head + data)"""
+    )
     s.answer(WRONG)
 
 
 @cheat("a thread that keeps writing to the line", "用一个线程不停地往线路里写")
 def busy_line(s):
-    s.insert(SOCKETS + """import threading
+    s.insert(
+        SOCKETS
+        + """import threading
 def keep_busy(until=time.time() + 15):
     while time.time() < until:
         for fd in sockets()[:1]:
             write(fd, b"\\x00" * 512)
-        time.sleep(0.001)""")
+        time.sleep(0.001)"""
+    )
     s.answer("""def self_attention(x, w_q, w_k, w_v):
     threading.Thread(target=keep_busy, daemon=True).start()
     return x, x""")
@@ -111,7 +117,9 @@ def closed_line(s):
 
 @cheat("take the judge's questions off the line in another thread", "用另一个线程抢读裁判的问题")
 def stolen_questions(s):
-    s.insert(SOCKETS + """import threading
+    s.insert(
+        SOCKETS
+        + """import threading
 def steal(until=time.time() + 10):
     while time.time() < until:
         for fd in sockets()[:1]:
@@ -119,13 +127,16 @@ def steal(until=time.time() + 10):
                 print(socket.socket(fileno=os.dup(fd)).recv(65536, socket.MSG_DONTWAIT))
             except OSError:
                 time.sleep(0.01)
-threading.Thread(target=steal, daemon=True).start()""")
+threading.Thread(target=steal, daemon=True).start()"""
+    )
     s.answer(WRONG)
 
 
 @cheat("answer with the bytes of the question", "把问题的字节原样送回")
 def echoed_questions(s):
-    s.insert(SOCKETS + """import threading
+    s.insert(
+        SOCKETS
+        + """import threading
 def echo(until=time.time() + 10):
     while time.time() < until:
         for fd in sockets()[:1]:
@@ -134,16 +145,20 @@ def echo(until=time.time() + 10):
             except OSError:
                 pass
         time.sleep(0.05)
-threading.Thread(target=echo, daemon=True).start()""")
+threading.Thread(target=echo, daemon=True).start()"""
+    )
 
 
 @cheat("say of every answer that it is longer than it is", "谎报每个答案的长度")
 def lying_lengths(s):
-    s.insert(PATCH + """
+    s.insert(
+        PATCH
+        + """
 def longer(real, *args, **more):
     data = real(*args, **more)
     return data[:1] + b"\\xdd\\x7f\\xff\\xff\\xff" + data[1:]
-patch(longer)""")
+patch(longer)"""
+    )
     s.answer(WRONG)
 
 
@@ -161,7 +176,9 @@ def broad_answers(s):
 
 @cheat("exchange every number in the packed answer for NaN, huge sizes or -1", "把打包答案里的数换成 NaN、极大值或 -1")
 def lying_numbers(s):
-    s.insert(PATCH + """
+    s.insert(
+        PATCH
+        + """
 import itertools
 LIES = itertools.cycle([float("nan"), 2**62, -1, 2**31, float("inf"), None, "cuda:0", b""])
 def lie(value):
@@ -170,31 +187,38 @@ def lie(value):
     if isinstance(value, (list, tuple)):
         return [lie(v) for v in value]
     return next(LIES) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-patch(lambda real, value, *args, **more: real(lie(value), *args, **more))""")
+patch(lambda real, value, *args, **more: real(lie(value), *args, **more))"""
+    )
     s.answer(WRONG)
 
 
 @cheat("send a pickle where data is expected", "在该送数据的地方送 pickle", gains="harm")
 def pickled_answer(s):
     # who unpickles this writes a file
-    s.insert(PATCH + """
+    s.insert(
+        PATCH
+        + """
 import pickle
 class Runs:
     def __reduce__(self):
         return eval, (f"open({OUTSIDE + '/' + TOKEN!r}, 'w').close()",)
-patch(lambda real, *args, **more: real(pickle.dumps(Runs())))""")
+patch(lambda real, *args, **more: real(pickle.dumps(Runs())))"""
+    )
     s.answer(WRONG)
 
 
 @cheat("replace the loop that serves the judge", "替换为裁判服务的循环")
 def own_server(s):
-    s.insert(SOCKETS + """import sys, types
+    s.insert(
+        SOCKETS
+        + """import sys, types
 fake = types.ModuleType("insidegpt.grading.student")
 def serve(*a, **k):
     print("3.0")
     return 3.0
 fake.serve = serve
-sys.modules["insidegpt.grading.student"] = fake""")
+sys.modules["insidegpt.grading.student"] = fake"""
+    )
     s.answer(WRONG)
 
 
@@ -231,7 +255,8 @@ def crafted_exception(s):
 
 @cheat("reach into the judge through what it hands over: attributes of arguments", "借裁判交来的参数摸进裁判")
 def reaching_through_arguments(s):
-    s.answer("""def transfer_weights(linear_module, parameter_module):
+    s.answer(
+        """def transfer_weights(linear_module, parameter_module):
     import builtins
     for given in (linear_module, parameter_module, linear_module.w_qkv):
         for path in ("__class__.__init__.__globals__", "forward.__globals__", "forward.__func__.__globals__"):
@@ -240,21 +265,27 @@ def reaching_through_arguments(s):
                 value = getattr(value, part, None)
             if isinstance(value, dict) and "transfer_state" in value or isinstance(value, dict) and "check" in value:
                 value["check"] = lambda *a, **k: 3.0
-    parameter_module.register_forward_pre_hook(lambda module, given: os._exit(0))""", "transfer_weights")
+    parameter_module.register_forward_pre_hook(lambda module, given: os._exit(0))""",
+        "transfer_weights",
+    )
 
 
 @cheat("hooks on the judge's modules that put the right values in later", "在裁判的模块上挂钩子，稍后填入正确的值")
 def planted_hooks(s):
-    s.answer("""def transfer_weights(linear_module, parameter_module):
+    s.answer(
+        """def transfer_weights(linear_module, parameter_module):
     def right(module, given, out):
         return linear_module(*given)
     parameter_module.register_forward_hook(right)
-    parameter_module.state_dict = linear_module.state_dict""", "transfer_weights")
+    parameter_module.state_dict = linear_module.state_dict""",
+        "transfer_weights",
+    )
 
 
 @cheat("a class whose instances claim to be parameters of the judge", "实例自称是裁判参数的类")
 def claimed_parameters(s):
-    s.answer("""class MultiHeadAttention(nn.Module):
+    s.answer(
+        """class MultiHeadAttention(nn.Module):
     def __init__(self, d_model, n_head):
         super().__init__()
         self.__dict__["_parameters"] = {name: 3.0 for name in ("gate", "w_q.weight", "w_k.weight")}
@@ -262,4 +293,6 @@ def claimed_parameters(s):
         for _ in range(10_000):
             yield "gate", nn.Parameter(torch.ones(1)).expand(2**40)
     def forward(self, x):
-        return x.as_strided((2**20, 2**20), (0, 0))""", "MultiHeadAttention")
+        return x.as_strided((2**20, 2**20), (0, 0))""",
+        "MultiHeadAttention",
+    )

@@ -22,19 +22,28 @@ def classmates_grades(s):
     s.insert(GRADEBOOK + "\nchange_grades('classmate', 0.0)")
 
 
-@cheat("write points into the gradebook later, from a process that stays", "由留下的进程稍后往成绩册里写分数", gains="harm")
+@cheat(
+    "write points into the gradebook later, from a process that stays", "由留下的进程稍后往成绩册里写分数", gains="harm"
+)
 def grades_later(s):
-    s.insert(RUN_LATER + GRADEBOOK + """
-run_later(lambda: (time.sleep(8), change_grades(TOKEN, 38.0)))""")
+    s.insert(
+        RUN_LATER
+        + GRADEBOOK
+        + """
+run_later(lambda: (time.sleep(8), change_grades(TOKEN, 38.0)))"""
+    )
 
 
 @cheat("empty the gradebook file", "清空成绩册文件", gains="harm")
 def damaged_gradebook(s):
     # it is put back afterwards; a row too many shows whether it could have been emptied
-    s.insert(GRADEBOOK + """
+    s.insert(
+        GRADEBOOK
+        + """
 book = sqlite3.connect(f"{COURSE}/gradebook.db", timeout=1)
 book.execute("update grade set auto_score = 0 where id in (select grade.id from grade limit 5)")
-book.commit()""")
+book.commit()"""
+    )
 
 
 @cheat("make the hidden tests of the course generous", "把课程的隐藏测试改得慷慨")
@@ -125,7 +134,8 @@ def package_beside(s):
     s.files["insidegpt/__init__.py"] = ""
     s.files["insidegpt/checks.py"] = (
         "class Check:\n    def __init__(self, name): pass\n    def property(self, *a, **k): return lambda f: f\n"
-        "    def add_standard_properties(self, *a, **k): pass\n    def __call__(self, a, points): return float(points)\n"
+        "    def add_standard_properties(self, *a, **k): pass\n"
+        "    def __call__(self, answer, points): return float(points)\n"
         "Case = PropertyFailed = Text = describe = expect = expect_pair = expect_shape = expect_tensor = object\n"
     )
     s.answer(WRONG)
@@ -152,7 +162,9 @@ import builtins
 builtins.round = lambda *a: 3.0
 raise ImportError
 """
-    s.files |= {f"{name}.py": code for name in ("_pydev_bundle", "colorsys", "appnope", "gevent", "ipywidgets", "curses")}
+    s.files |= {
+        f"{name}.py": code for name in ("_pydev_bundle", "colorsys", "appnope", "gevent", "ipywidgets", "curses")
+    }
     s.answer(WRONG)
 
 

@@ -324,6 +324,18 @@ def self_zeros(x, w_q, w_k, w_v):
 
 
 @MUTANTS.worthless(EXERCISE)
+def self_nan(x, w_q, w_k, w_v):
+    return x @ w_v * torch.nan, x @ x.mT * torch.nan
+
+
+@MUTANTS.worthless(EXERCISE)
+def self_makes_the_inputs_zero(x, w_q, w_k, w_v):
+    for given in (x, w_q, w_k, w_v):
+        given.detach().zero_()
+    return x @ w_v, torch.softmax(x @ x.mT, -1)  # right, but for the zeros alone
+
+
+@MUTANTS.worthless(EXERCISE)
 def self_exits(x, w_q, w_k, w_v):
     raise SystemExit(0)
 
