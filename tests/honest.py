@@ -24,7 +24,14 @@ MANNERS = {
 }
 """What an answer may do besides answering, at every call; a plot, once."""
 
-TOOLS = "import sys\nimport time\nimport warnings\n\nimport matplotlib.pyplot as plt\nfrom tqdm.auto import tqdm\n\nunseen = [1]"
+TOOLS = """import sys
+import time
+import warnings
+
+import matplotlib.pyplot as plt
+from tqdm.auto import tqdm
+
+unseen = [1]"""
 
 
 def write(released: NotebookNode, number: int, manner: str) -> NotebookNode:

@@ -15,7 +15,7 @@ STUDENTS = [(n % MOST, manner, PROGRAMS[n % 3]) for n, manner in enumerate(MANNE
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    course = Course(tmp_path_factory.mktemp("honest"), "course")
+    course = Course(tmp_path_factory.mktemp("honest"), "course", timeout=60)
     grader = Grader(course)
     yield course, grader
     grader.close()

@@ -62,11 +62,11 @@ LARGE = 20 * 2**20
 class Course:
     """A course folder with a home folder and an empty folder beside it; `secrets` are words no student may see.
 
-    engine: "stock" for nbgrader's own settings, "course" for this project's. The folder should not lie in /tmp,
-    which a sandbox may hide as a whole: what is tested is that the course is hidden by itself.
+    engine: "stock" for nbgrader's own settings, "course" for this project's; timeout: seconds a cell may take.
+    The folder should not lie in /tmp, which a sandbox may hide as a whole: the course must be hidden by itself.
     """
 
-    def __init__(self, folder: Path, engine: str):
+    def __init__(self, folder: Path, engine: str, timeout: int = 10):
         self.engine, self.root = engine, folder / "course"
         self.home, self.outside = folder / "home", folder / "outside"
         self.secrets = {word: f"secret-{word}-{os.urandom(6).hex()}" for word in SECRETS}
@@ -77,7 +77,7 @@ class Course:
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         self._plant_secrets()
         settings = STOCK if engine == "stock" else (ROOT / "nbgrader_config.py").read_text(encoding="utf-8")
-        (self.root / "nbgrader_config.py").write_text(settings + "\nc.Execute.timeout = 10\n", encoding="utf-8")
+        (self.root / "nbgrader_config.py").write_text(settings + f"\nc.Execute.timeout = {timeout}\n", encoding="utf-8")
 
         from insidegpt.grading.release import release
 

@@ -34,14 +34,13 @@ run_later(lambda: (time.sleep(8), change_grades(TOKEN, 38.0)))"""
     )
 
 
-@cheat("empty the gradebook file", "清空成绩册文件", gains="harm")
-def damaged_gradebook(s):
-    # it is put back afterwards; a row too many shows whether it could have been emptied
+@cheat("take everybody's points away in the gradebook", "在成绩册里抹掉所有人的分数", gains="harm")
+def everybodys_grades(s):
     s.insert(
         GRADEBOOK
         + """
 book = sqlite3.connect(f"{COURSE}/gradebook.db", timeout=1)
-book.execute("update grade set auto_score = 0 where id in (select grade.id from grade limit 5)")
+book.execute("update grade set auto_score = 0")
 book.commit()"""
     )
 
@@ -123,7 +122,7 @@ def elsewhere(s):
 
 @cheat("hand in a package called hidden beside the notebook", "在笔记本旁边交一个名叫 hidden 的包")
 def hidden_beside(s):
-    # the kernel's working directory comes first on sys.path
+    s.insert("import os, sys\nsys.path.insert(0, os.getcwd())")
     s.files["hidden/__init__.py"] = ""
     s.files["hidden/attention.py"] = "def __getattr__(name):\n    return lambda answer, points: float(points)\n"
     s.answer(WRONG)
@@ -131,6 +130,7 @@ def hidden_beside(s):
 
 @cheat("hand in a package called insidegpt beside the notebook", "在笔记本旁边交一个名叫 insidegpt 的包")
 def package_beside(s):
+    s.insert("import os, sys\nsys.path.insert(0, os.getcwd())")
     s.files["insidegpt/__init__.py"] = ""
     s.files["insidegpt/checks.py"] = (
         "class Check:\n    def __init__(self, name): pass\n    def property(self, *a, **k): return lambda f: f\n"
