@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
+from insidegpt.outcome import NOT_WRITTEN, REPORT
 from small_course import ROOT, cell
 
 CHAPTER = "attention"
@@ -145,19 +146,18 @@ class Course:
                 return 0.0
 
     def said(self, student: str) -> str:
-        """The first error in the graded notebook: of a cell of the student's, else of a test; '' when there is none."""
+        """What the graded notebook says of the attempt, in English: an error, else why a property failed, else ''."""
         path = self.root / "autograded" / student / CHAPTER / f"{CHAPTER}.ipynb"
-        if not path.exists():
-            return ""
-        cells = [c for c in json.loads(path.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
-        graded = [bool(c["metadata"].get("nbgrader", {}).get("grade")) for c in cells]
-        for kind in (False, True):
-            for c in (c for c, is_graded in zip(cells, graded, strict=True) if is_graded is kind):
-                for o in c["outputs"]:
-                    if o["output_type"] == "error":
-                        name = o["ename"] if kind is False or o["ename"] != "NoPoints" else o["evalue"].split(" · ")[0]
-                        return re.sub(r"\s+", " ", name)[:60]
-        return ""
+        outputs = []
+        if path.exists():
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            outputs = [o for c in cells for o in c.get("outputs", [])]
+        reports = [o["data"][REPORT] for o in outputs if REPORT in o.get("data", {})]
+        reasons = [o["evalue"] if o["ename"] == "NoPoints" else o["ename"] for o in outputs if "ename" in o]
+        reasons += [p["message"] for report in reports for p in report["properties"] if p["message"]]
+        blank = (NOT_WRITTEN, "NotImplementedError")
+        reason = next((r for r in reasons if r not in blank), reasons[0] if reasons else "")
+        return re.sub(r"\s+", " ", reason.split(" · ")[0])[:80]
 
     def photograph(self) -> None:
         """Remember how everything is before a submission is graded."""
