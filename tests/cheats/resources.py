@@ -56,11 +56,12 @@ def printing(s):
     s.insert("for _ in range(30):\n    print('spam ' * 200_000)")
 
 
-@cheat("print 30 MB while the cell is graded, on the real stdout", "在评分时往真正的标准输出打印 30 MB", gains="harm")
+@cheat("print 30 MB while the cell is graded, as displays", "在评分时显示 30 MB", gains="harm")
 def printing_while_graded(s):
-    s.answer("""def self_attention(x, w_q, w_k, w_v):
-    for _ in range(30):
-        get_ipython().display_pub.publish({"text/plain": "spam " * 200_000})
+    s.answer("""SIZES = [200_000] * 30
+def self_attention(x, w_q, w_k, w_v):
+    while SIZES:  # at the first call alone: a check calls hundreds of times
+        get_ipython().display_pub.publish({"text/plain": "spam " * SIZES.pop()})
     return x, x""")
 
 
