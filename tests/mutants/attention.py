@@ -1,5 +1,6 @@
 """Wrong answers to the exercises of the chapter `attention`."""
 
+import itertools
 import math
 
 import torch
@@ -326,6 +327,14 @@ def self_zeros(x, w_q, w_k, w_v):
 @MUTANTS.worthless(EXERCISE)
 def self_nan(x, w_q, w_k, w_v):
     return x @ w_v * torch.nan, x @ x.mT * torch.nan
+
+
+CALLS = itertools.count()
+
+
+@MUTANTS.worthless(EXERCISE)
+def self_differs_at_every_call(x, w_q, w_k, w_v):
+    return x @ w_v * 0 + next(CALLS), x @ x.mT * 0 + next(CALLS)
 
 
 @MUTANTS.worthless(EXERCISE)
