@@ -1,5 +1,6 @@
 """Wrong answers to the exercises of the chapter `attention`."""
 
+import itertools
 import math
 
 import torch
@@ -321,6 +322,26 @@ def self_input(x, w_q, w_k, w_v):
 @MUTANTS.worthless(EXERCISE)
 def self_zeros(x, w_q, w_k, w_v):
     return x.new_zeros(*x.shape[:-1], w_v.shape[-1]), x.new_zeros(*x.shape[:-1], x.shape[-2])
+
+
+@MUTANTS.worthless(EXERCISE)
+def self_nan(x, w_q, w_k, w_v):
+    return x @ w_v * torch.nan, x @ x.mT * torch.nan
+
+
+CALLS = itertools.count()
+
+
+@MUTANTS.worthless(EXERCISE)
+def self_differs_at_every_call(x, w_q, w_k, w_v):
+    return x @ w_v * 0 + next(CALLS), x @ x.mT * 0 + next(CALLS)
+
+
+@MUTANTS.worthless(EXERCISE)
+def self_makes_the_inputs_zero(x, w_q, w_k, w_v):
+    for given in (x, w_q, w_k, w_v):
+        given.detach().zero_()
+    return x @ w_v, torch.softmax(x @ x.mT, -1)  # right, but for the zeros alone
 
 
 @MUTANTS.worthless(EXERCISE)
