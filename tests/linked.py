@@ -24,6 +24,7 @@ def student(module: str, timeout: float = 120):
         yield judge
     finally:
         judge.stop()
+        process.kill()
         process.wait()
 
 

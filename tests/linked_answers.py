@@ -203,7 +203,7 @@ def gradient_inside(w):
 
 def in_place_of_something_computed(x, w):
     x *= w
-    return x
+    return x, x * 2
 
 
 def draws():

@@ -215,11 +215,13 @@ def test_a_backward_inside_an_answer_leaves_its_gradients_here(names):
 
 def test_an_argument_changed_in_place_has_the_history_of_the_change(names):
     x, w = torch.ones(2), torch.tensor(3.0, requires_grad=True)
-    names.in_place_of_something_computed(x, w).sum().backward()
-    assert w.grad == 2 and x.tolist() == [3, 3] and not x.is_leaf
+    same, twice = names.in_place_of_something_computed(x, w)
+    (x + twice).sum().backward()
+    assert same is x and w.grad == 6 and x.tolist() == [3, 3] and not x.is_leaf
     y = (z := torch.ones(2, requires_grad=True)) * 1
-    names.in_place_of_something_computed(y, w).sum().backward()
-    assert z.grad.tolist() == [3, 3]
+    names.in_place_of_something_computed(y[:1], w)
+    y.sum().backward()
+    assert z.grad.tolist() == [3, 1]
 
 
 # --- classes, objects, modules ----------------------------------------------------------------------------------

@@ -33,9 +33,12 @@ class Entry:
 
     def __init__(self, obj: object, kind: str, mine: bool, state: bytes = b""):
         self.obj, self.kind, self.mine, self.state = obj, kind, mine, state
-        self.kept = kind == "class" or (mine and kind in ("object", "handle", "tokenizer"))  # until the other lets go
         self.open = False  # whether the other end was given it to call
         self.history = edge(obj) if kind == "tensor" else None  # of a tensor: what both ends know it to come from
+        # until the other end lets go of it: what stands there for it leads back to it
+        self.kept = kind == "class" or (
+            mine and (kind in ("object", "handle", "tokenizer") or self.history is not None)
+        )
 
 
 def edge(x: Tensor) -> tuple | None:

@@ -32,13 +32,16 @@ class Tapes:
     def record(self, draft: Draft) -> tuple | None:
         """A tape for the tensors in the draft whose history the other end does not know; None if there is none.
 
-        Returns its number, and those of its outputs and inputs. Where the history goes through a tensor that the
+        Returns its number, and those of its outputs, first new tensors, then those that an operation in place gave
+        another history, and of its inputs. Where the history goes through a tensor that the
         other end holds, that tensor is an input, and what is before it the other end's own concern.
         """
         tensors = [(n, self._heap[n]) for n in draft.fresh] + draft.known
         tensors = [(n, entry) for n, entry in tensors if entry.kind == "tensor"]
         fresh = {*draft.fresh}
-        outputs = {n: e.obj for n, e in tensors if edge(e.obj) and (n in fresh or edge(e.obj) != e.history)}
+        new = {n: e.obj for n, e in tensors if n in fresh and edge(e.obj)}
+        changed = {n: e.obj for n, e in tensors if n not in fresh and edge(e.obj) and edge(e.obj) != e.history}
+        outputs = new | changed
         if not outputs:
             return None
         between = {e.history: n for n, e in tensors if n not in fresh and e.history}
@@ -60,7 +63,7 @@ class Tapes:
         self._tapes[tape] = [*outputs.values()], [*inputs.values()]
         for n, x in outputs.items():
             self._heap[n].history = edge(x)
-        return tape, [*outputs], [*inputs]
+        return tape, [*new], [*changed], [*inputs]
 
     def forget(self, numbers) -> None:
         """Forget tapes that the other end is done with."""
@@ -91,22 +94,24 @@ class Tapes:
                 hook.remove()
         return list(found)
 
-    def resume(self, tape: int, outputs: list[int], inputs: list[int]) -> None:
+    def resume(self, tape: int, new: list[int], changed: list[int], inputs: list[int]) -> None:
         """Give the outputs of the other end's tape, which are tensors here, a history from its inputs."""
-        outputs, inputs = ([self._heap[n] for n in numbers] for numbers in (outputs, inputs))
-        floating = all(e.kind == "tensor" and (e.obj.is_floating_point() or e.obj.is_complex()) for e in outputs)
-        if not floating or not all(e.kind == "tensor" for e in inputs):
+        new, changed, inputs = ([self._heap[n] for n in numbers] for numbers in (new, changed, inputs))
+        if not all(e.kind == "tensor" for e in (*new, *changed, *inputs)) or any(e.obj.requires_grad for e in new):
             raise ValueError("a gradient of what has none")
-        dirty = [e.obj for e in outputs if e.obj.requires_grad]  # changed in place there
-        _begin([e.obj for e in outputs], [e.obj for e in inputs], dirty, _Tape(self, self._ask, tape))
-        for e in outputs:
+        copies = [e.obj.detach().clone() for e in changed]
+        _begin([e.obj for e in new] + copies, [e.obj for e in inputs], _Tape(self, self._ask, tape))
+        for e, copy in zip(changed, copies, strict=True):
+            with torch.enable_grad():
+                e.obj.copy_(copy)  # the same numbers, now with a history; autograd knows what it means for views
+        for e in new + changed:
             e.history = edge(e.obj)
 
 
 def stand_for_history(entry: Entry) -> None:
     """Make a tensor here one that was computed from others, because it is one on the other side."""
     if not entry.obj.requires_grad:
-        _begin([entry.obj], [], [], None)
+        _begin([entry.obj], [], None)
         entry.history = edge(entry.obj)
 
 
@@ -126,26 +131,26 @@ class _Tape:
         self._done_with.append(self._number)
 
 
-def _begin(outputs: list[Tensor], inputs: list[Tensor], dirty: list[Tensor], tape: _Tape | None) -> None:
-    more = [x for x in dirty if not any(x is y for y in inputs)]
+def _begin(outputs: list[Tensor], inputs: list[Tensor], tape: _Tape | None) -> None:
     # the anchor requires a gradient even where only something that the other end keeps to itself does
     anchor = torch.zeros((), requires_grad=True)
     with torch.enable_grad():
-        _Step.apply(tape, outputs, len(inputs), dirty, anchor, *inputs, *more)
+        _Step.apply(tape, outputs, anchor, *inputs)
+    if not all(x.requires_grad for x in outputs):
+        raise ValueError("a gradient of what is no floating number")
 
 
 class _Step(torch.autograd.Function):
-    """The step that stands for what the other end has computed; its outputs are the tensors given, in place."""
+    """The step that stands for what the other end has computed; its outputs are the very tensors given."""
 
     @staticmethod
-    def forward(ctx, tape: _Tape | None, outputs: list, count: int, dirty: list, anchor: Tensor, *inputs: Tensor):
+    def forward(ctx, tape: _Tape | None, outputs: list[Tensor], anchor: Tensor, *inputs: Tensor):
         ctx.set_materialize_grads(False)
-        ctx.mark_dirty(*dirty)
-        ctx.tape, ctx.count, ctx.rest = tape, count, len(inputs) - count
+        ctx.tape, ctx.count = tape, len(inputs)
         return tuple(outputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *gradients):
         found = ctx.tape.product(gradients, ctx.count) if ctx.tape else [None] * ctx.count
-        return None, None, None, None, None, *found, *[None] * ctx.rest
+        return None, None, None, *found

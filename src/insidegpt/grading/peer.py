@@ -66,10 +66,7 @@ class Peer:
         while True:
             kind, box = self._receive()
             if kind == REPLY:
-                good, value = box.pop()
-                if not good and not isinstance(value, BaseException):
-                    raise malformed("no exception")
-                return good, value
+                return box.pop()
             self.answer(box)
 
     def answer(self, box: list) -> None:
@@ -148,6 +145,12 @@ class Peer:
         self._apply(kind, *settings)
         box = [self.heap.read(root)]
         self.heap.drop(dropped)
+        if kind == REPLY:
+            good, value = box[0]
+            if not (good or isinstance(value, BaseException)):
+                raise ValueError("no exception")
+        elif kind != REQUEST:
+            raise ValueError("neither request nor reply")
         return kind, box
 
     def _apply(self, kind: int, dtype: str, gradients: bool, device: str) -> None:

@@ -79,6 +79,7 @@ _PACK = {
 }
 
 _PLAIN = (bool, float, str, bytes)
+_BARE = frozenset({type(None), int, *_PLAIN})
 
 
 def pack_value(number, x: object) -> object:
@@ -109,7 +110,7 @@ def pack_value(number, x: object) -> object:
 
 def read_value(node, data: object) -> object:
     """The value of plain data; node(number) gives a node."""
-    if type(data) is not tuple:
+    if type(data) in _BARE:
         return data
     if data[0] == "@":
         return node(data[1])
