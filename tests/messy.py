@@ -16,7 +16,7 @@ ANSWERS = {
     "times_6": "import os\nos._exit(1)",
     "times_7": "def times_7(x):\n    import os\n    os._exit(1)",
     "times_8": "1 / 0",
-    "times_9": "def times_9(x):\n    warn('slow')\n    print('spam' * 10**5)\n    return 9 * x",
+    "times_9": "print('spam' * 10**5)\ndef times_9(x):\n    warn('slow')\n    print('spam' * 10**5)\n    return 9 * x",
     "times_10": "def times_10(x):\n    return int(input('x')) * 10",
     "times_11": "def times_11(x):\n    return 11 * x\nexit()",
     "times_12": "def times_12(x):\n    return 12 * abs(x)",
