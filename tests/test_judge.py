@@ -81,6 +81,16 @@ def test_tensors_of_every_kind_arrive_as_they_are(names):
             assert got.stride() == expected.stride()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_tensors_on_the_gpu_stay_there(names):
+    x = torch.ones(3, device="cuda", requires_grad=True)
+    out = names.double(x)
+    out.sum().backward()
+    assert out.device.type == "cuda" and x.grad.tolist() == [2, 2, 2]
+    names.add_one_in_place(still := torch.zeros(2, device="cuda"))
+    assert still.tolist() == [1, 1]
+
+
 def test_numpy_keeps_scalars_and_arrays(names):
     array = np.arange(3.0)
     scalar, small, kind = names.numpy_things(array)

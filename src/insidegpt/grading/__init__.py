@@ -9,10 +9,14 @@
     sandbox.py        what a kernel with a student's code may reach and use, at three levels
     linux.py          the system calls for it
     judge.py          the student's functions and classes, as the graded cells see them
-    student.py        what answers the judge in the student's kernel
-    peer.py           what both ends of this link do
-    values.py         every kind of value as data, and back
-    transport.py      frames of data over a socket
+    student.py        what answers the judge, in the student's kernel
+    peer.py           what the two ends do alike: ask, answer, ask back
+    standins.py       what stands for a function, an object or a module of the other end
+    heap.py           what both ends hold, and how each hears of the other's changes
+    history.py        gradients that go back through the other end
+    nodes.py          each kind of thing with an identity as data, and back
+    values.py         each kind of plain value as data, and back
+    transport.py      frames of data over a socket, within caps and a deadline
     report.py         what the graded cells said: points, properties, sentences
     feedback.py       the same as a page, for nbgrader too
     check.py          all of it for one learner and one notebook

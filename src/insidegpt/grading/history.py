@@ -33,8 +33,8 @@ class Tapes:
         """A tape for the tensors in the draft whose history the other end does not know; None if there is none.
 
         Returns its number, and those of its outputs, first new tensors, then those that an operation in place gave
-        another history, and of its inputs. Where the history goes through a tensor that the
-        other end holds, that tensor is an input, and what is before it the other end's own concern.
+        another history, and of its inputs. Where the history goes through a tensor that the other end holds, that
+        tensor is an input, and what is before it is the other end's own concern.
         """
         tensors = [(n, self._heap[n]) for n in draft.fresh] + draft.known
         tensors = [(n, entry) for n, entry in tensors if entry.kind == "tensor"]

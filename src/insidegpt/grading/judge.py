@@ -58,14 +58,15 @@ class Judge(Peer):
         return self._made[kind]
 
     def permit(self, target: object, what: str, name: str) -> None:
-        """Let the student call what it was given to call, and read public attributes."""
+        """Let the student call what it was given to call, and read public attributes of it."""
         number = self.heap.number_of(target)
         entry = self.heap[number] if number is not None else None
-        lent = entry is not None and entry.mine and entry.open and entry.kind in ("handle", "object")
-        called = what == "call" and (name == "__call__" or (name == "forward" and isinstance(target, nn.Module)))
-        read = what == "get" and not name.startswith("_") and self._is_data(getattr(target, name))
-        if not (lent and (called or read)):
-            raise AttributeError(f"{type(target).__name__}.{name} is not for answers to use · 答案不能使用它")
+        if entry is not None and entry.mine and entry.open and entry.kind in ("handle", "object"):
+            if what == "call" and (name == "__call__" or (name == "forward" and isinstance(target, nn.Module))):
+                return
+            if what == "get" and not name.startswith("_") and self._is_data(getattr(target, name)):
+                return
+        raise AttributeError(f"{type(target).__name__}.{name} is not for answers to use · 答案不能使用它")
 
     def _is_data(self, x: object) -> bool:
         if isinstance(x, (list, tuple)):

@@ -11,10 +11,11 @@ while one end waits for its reply it answers the other's requests:
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from insidegpt.grading.heap import Heap
 from insidegpt.grading.history import Tapes, stand_for_history
-from insidegpt.grading.standins import HANDLE, stand_in
+from insidegpt.grading.standins import HANDLE, MODULE, stand_in
 from insidegpt.grading.transport import BadReply, Channel, LinkError, StudentGone, expect_fits, malformed, pack, unpack
 from insidegpt.grading.values import DTYPES, dtype_name
 
@@ -42,7 +43,9 @@ class Peer:
     def make_class(self, name: str, module: str, use: str, methods: tuple) -> type:
         """The class here for one that the other end describes."""
         found = self.find_class(name, module) if use != HANDLE else None
-        return found or stand_in(self, name, module, use, methods)
+        if found is not None and issubclass(found, nn.Module) == (use == MODULE):
+            return found
+        return stand_in(self, name, module, use, methods)
 
     def class_to_make(self, kind: type) -> type:
         """The class of an object that the other end has sent as one of this class."""
@@ -98,11 +101,11 @@ class Peer:
         args, kwargs = given
         if name == "__exit__":  # tracebacks do not travel
             error = args[1]
-            args = (type(error) if error else None, error, None)
+            args = (None if error is None else type(error), error, None)
         try:
             return (target if name == "__call__" else getattr(target, name))(*args, **kwargs)
         finally:
-            if name == "__exit__" and error:
+            if name == "__exit__" and error is not None:
                 _bare(error)
 
     # --- messages

@@ -22,8 +22,6 @@ LINK = "INSIDEGPT_LINK"
 
 LIBRARIES = ("torch", "transformers", "types")
 
-MISSING = "missing"
-
 
 def connection() -> socket.socket:
     """This process's end of the link; closing it leaves the link open."""
@@ -61,7 +59,7 @@ class _Stopped(StudentGone):
 
 def serve(namespace: dict) -> None:
     """Answer the judge until it says stop or goes away. Blocks; leaves torch's settings as they were."""
-    dtype, gradients = torch.get_default_dtype(), torch.is_grad_enabled()
+    dtype, gradients, device = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_default_device()
     # the numbers of hooks are keys in tables that both ends share, and the judge counts from 0
     RemovableHandle.next_id = max(RemovableHandle.next_id, 1 << 32)
     with connection() as end:
@@ -75,3 +73,5 @@ def serve(namespace: dict) -> None:
         finally:
             torch.set_default_dtype(dtype)
             torch.set_grad_enabled(gradients)
+            if torch.get_default_device() != device:
+                torch.set_default_device(device)
