@@ -51,7 +51,7 @@ def expect_mask(out: object, expected: Tensor, mistakes: Mapping[Text, Tensor | 
     got = out != 0
     for sentence, value in {**(mistakes or {}), INVERTED: ~expected, NO_MASK: torch.ones_like(expected)}.items():
         expect(torch.equal(got, expected) or not torch.equal(got, value), *sentence)
-    expect_shape("the mask", got, expected.shape)
+    expect_shape("mask", got, expected.shape)
     wrong = (got != expected).nonzero().tolist()
     if wrong:
         at = wrong[0]
@@ -156,7 +156,7 @@ def causal_more_queries(answer, case):
 @causal_mask.property("a boolean tensor", "是布尔张量", ONCE)
 def causal_boolean(answer, case):
     mask = expect_booleans(answer(3, 4), torch.device("cpu"))
-    expect_shape("the mask", mask, (3, 4))
+    expect_shape("mask", mask, (3, 4))
     expect_causal(lambda t_q, t_k: answer(t_q, t_k)[-1:], [(1, 4)])
 
 
@@ -167,7 +167,7 @@ def causal_pieces(answer, case):
     for first in (4, 5):
         masks = [expect_tensor(answer(first, first)) != 0, expect_tensor(answer(6 - first, 6)) != 0]
         for mask, shape in zip(masks, ((first, first), (6 - first, 6)), strict=True):
-            expect_shape("the mask", mask, shape)
+            expect_shape("mask", mask, shape)
         pieces = [attend(q[:first], k[:first], v[:first], masks[0]), attend(q[first:], k, v, masks[1])]
         differ = (
             f"{first} words read first and then the rest give other results than all 6 at once",
@@ -262,7 +262,7 @@ def softmax_values(answer, case):
 def softmax_empty_row(answer, case):
     scores = case.randn(3, 4)
     got = weights(answer, scores, EMPTY)
-    expect_shape("the result", got, (3, 4))
+    expect_shape("weights", got, (3, 4))
     expect_no_nan(got[1])
     rows = softmax_reference(scores, EMPTY)
     uniform, unmasked, lone = rows.clone(), rows.clone(), rows.clone()
@@ -289,7 +289,7 @@ def softmax_gradient(answer, case):
     (softmax_reference(exact, EMPTY) * pull.double()).sum().backward()
     scores.requires_grad_()
     result = weights(answer, scores, EMPTY)
-    expect_shape("the result", result, (3, 4))
+    expect_shape("weights", result, (3, 4))
     expect(
         result.requires_grad,
         "the result has lost its gradient (detach, .data, item, numpy, no_grad or torch.tensor cut it off)",
@@ -360,7 +360,7 @@ def softmax_batch(answer, case):
         return shares(answer, scores, noise > -0.5)
 
     scores, noise = case.randn(4, 5), case.randn(4, 5)
-    expect_shape("the result", function(scores, noise), (4, 5))
+    expect_shape("weights", function(scores, noise), (4, 5))
     case.expect_batch(function, (4, 5), (4, 5), leads=[((2, 3), (2, 3)), ((2, 3), ()), ((2, 3), (2, 1)), ((1,), (1,))])
     case.expect_batch(function, (4, 5), (1, 5), leads=[((3,), (3,)), ((2, 3), (2, 1))])
 
@@ -491,7 +491,7 @@ def combine_dtypes(answer, case):
 )
 def combine_boolean(answer, case):
     mask = expect_booleans(answer(PADDED["left"].clone().to(case.device), 5), case.device)
-    expect_shape("the mask", mask, (3, 1, 5, 5))
+    expect_shape("mask", mask, (3, 1, 5, 5))
 
 
 @combine_masks.property("in attention, a padded text reads as it reads alone", "在注意力中，填充过的文本与单独读时一样")
@@ -500,7 +500,7 @@ def combine_attends(answer, case):
     for real in PADDED.values():
         q, k, v = (case.randn(3, heads, t_k, 4) for _ in range(3))
         mask = expect_tensor(answer(real.clone().to(case.device), t_k)) != 0
-        expect_shape("the mask", mask, (3, 1, t_k, t_k))
+        expect_shape("mask", mask, (3, 1, t_k, t_k))
         together = attend(q, k, v, mask)
         for row, own in enumerate(real.bool()):
             alone = attend(
@@ -519,7 +519,7 @@ def combine_untouched(answer, case):
     for dtype in (torch.int64, torch.bool):
         left, right = (real.to(case.device, dtype) for real in PADDED.values())
         expect_untouched(lambda real: answer(real, 5), left, right)
-        expect_shape("the mask", answer(left, 5), (3, 1, 5, 5))
+        expect_shape("mask", answer(left, 5), (3, 1, 5, 5))
 
 
 # --- position_ids ---------------------------------------------------------------------------------------------
@@ -797,10 +797,10 @@ def window_each(answer, case):
 
 @window_mask.property("a boolean tensor on the device of the windows", "是布尔张量，与窗口同设备", ONCE)
 def window_boolean(answer, case):
-    expect_shape("the mask", expect_booleans(answer(5, 3), torch.device("cpu")), (5, 5))
+    expect_shape("mask", expect_booleans(answer(5, 3), torch.device("cpu")), (5, 5))
     sizes = torch.tensor([2, 3], device=case.device)
     mask = expect_booleans(answer(5, sizes), case.device)
-    expect_shape("the mask", mask, (2, 5, 5))
+    expect_shape("mask", mask, (2, 5, 5))
     expect(not torch.equal(mask[0], mask[1]), "windows of 2 and 3 gave the same", "窗口为 2 与 3 时结果相同")
 
 
@@ -834,10 +834,10 @@ def prefix_each(answer, case):
 
 @prefix_mask.property("a boolean tensor on the device of the prefixes", "是布尔张量，与前缀长度同设备", ONCE)
 def prefix_boolean(answer, case):
-    expect_shape("the mask", expect_booleans(answer(5, 3), torch.device("cpu")), (5, 5))
+    expect_shape("mask", expect_booleans(answer(5, 3), torch.device("cpu")), (5, 5))
     sizes = torch.tensor([2, 3], device=case.device)
     mask = expect_booleans(answer(5, sizes), case.device)
-    expect_shape("the mask", mask, (2, 5, 5))
+    expect_shape("mask", mask, (2, 5, 5))
     expect(not torch.equal(mask[0], mask[1]), "prefixes of 2 and 3 gave the same", "前缀为 2 与 3 时结果相同")
 
 

@@ -110,7 +110,7 @@ def causal_refuses_more_queries(t_q, t_k):
     return lower_right(t_q, t_k)
 
 
-@MUTANTS.add(EXERCISE, EARLY, "the mask has shape (2, 2); it should be (5, 2)")
+@MUTANTS.add(EXERCISE, EARLY, "mask has shape (2, 2); it should be (5, 2)")
 def causal_cut_to_the_keys(t_q, t_k):
     return lower_right(min(t_q, t_k), t_k)
 
@@ -120,7 +120,7 @@ def causal_of_floats(t_q, t_k):
     return lower_right(t_q, t_k).float()
 
 
-@MUTANTS.add(EXERCISE, ALIGNED, "the mask has shape (1, 1, 3, 5); it should be (3, 5)")
+@MUTANTS.add(EXERCISE, ALIGNED, "mask has shape (1, 1, 3, 5); it should be (3, 5)")
 def causal_with_batch_and_heads(t_q, t_k):
     return lower_right(t_q, t_k)[None, None]
 
@@ -440,7 +440,7 @@ def combine_top_left(attention_mask, t_q):
     return early(attention_mask, attention_mask.shape[-1])[:t_q] & real_keys(attention_mask)
 
 
-@MUTANTS.add(EXERCISE, LAST_QUERIES, "the mask has shape (3, 1, 5, 5); it should be (3, 1, 2, 5)", spares=BOTH)
+@MUTANTS.add(EXERCISE, LAST_QUERIES, "mask has shape (3, 1, 5, 5); it should be (3, 1, 2, 5)", spares=BOTH)
 def combine_all_queries(attention_mask, t_q):
     return early(attention_mask, attention_mask.shape[-1]) & real_keys(attention_mask)
 
