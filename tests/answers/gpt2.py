@@ -189,8 +189,9 @@ class BlockOfModules(nn.Module):
         self.mlp = _MLP(config)
 
     def forward(self, x):
-        y = x + self.attn(self.ln_1(x))
-        return y + self.mlp(self.ln_2(y))
+        attended = self.attn(self.ln_1(x))
+        computed = self.mlp(self.ln_2(x + attended))
+        return x + attended + computed, attended, computed
 
 
 class _Stored(nn.Module):
@@ -233,10 +234,12 @@ class BlockByHand(nn.Module):
             scores = torch.einsum("...id,...jd->...ij", q[..., own], k[..., own]) * d_k**-0.5 + hidden
             heads.append(self.drop(torch.softmax(scores, -1), config.attn_pdrop) @ v[..., own])
         attended = torch.cat(heads, -1) @ self.attn.c_proj.weight + self.attn.c_proj.bias
-        x = x + self.drop(attended, config.resid_pdrop)
+        attended = self.drop(attended, config.resid_pdrop)
+        x = x + attended
         wide = self.norm(x, self.ln_2) @ self.mlp.c_fc.weight + self.mlp.c_fc.bias
         wide = 0.5 * wide * (1 + torch.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3)))
-        return x + self.drop(wide @ self.mlp.c_proj.weight + self.mlp.c_proj.bias, config.resid_pdrop)
+        computed = self.drop(wide @ self.mlp.c_proj.weight + self.mlp.c_proj.bias, config.resid_pdrop)
+        return [x + computed, attended, computed]
 
 
 class BlockWithLinear(nn.Module):
@@ -264,9 +267,11 @@ class BlockWithLinear(nn.Module):
             z = F.dropout(scores.softmax(-1), self.attn_pdrop) @ v
         else:
             z = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = drop(linear(self.attn["c_proj"], torch.cat(z.unbind(-3), -1))) + x
-        wide = F.gelu(linear(self.mlp["c_fc"], self.ln_2(x)), approximate="tanh")
-        return drop(linear(self.mlp["c_proj"], wide)) + x
+        attended = drop(linear(self.attn["c_proj"], torch.cat(z.unbind(-3), -1)))
+        after = attended + x
+        wide = F.gelu(linear(self.mlp["c_fc"], self.ln_2(after)), approximate="tanh")
+        out = drop(linear(self.mlp["c_proj"], wide)) + after
+        return out, attended, out - after
 
 
 # --- head_contributions ---------------------------------------------------------------------------------------

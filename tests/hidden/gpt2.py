@@ -587,6 +587,8 @@ def block(
     if order == "mlp not added":
         x = x + attention(ln("ln_1", x))
         return mlp(ln("ln_2", x))
+    if order == "attention alone":
+        return attention(ln("ln_1", x))
     assert order == "no residual"
     return mlp(ln("ln_2", attention(ln("ln_1", x))))
 
@@ -678,10 +680,29 @@ def block_mistakes(sizes) -> dict[Text, dict]:
     }
 
 
+def three(module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What the answer's block returns: out, attended and computed, or a sentence that says what came instead."""
+    got = module(x)
+    names = "(out, attended, computed)"
+    expect(
+        not isinstance(got, Tensor),
+        f"one tensor came back; return the three {names}",
+        f"只返回了一个张量；应返回三个：{names}",
+    )
+    expect(
+        isinstance(got, (tuple, list)) and len(got) == 3 and all(isinstance(t, Tensor) for t in got),
+        f"expected the three tensors {names}, got {type(got).__name__}",
+        f"应返回三个张量 {names}，得到的是 {type(got).__name__}",
+    )
+    for name, tensor in zip(("out", "attended", "computed"), got, strict=True):
+        expect_shape(f"{name}, of x {tuple(x.shape)},", tensor, x.shape)
+    return tuple(got)
+
+
 def expect_block(case: Case, got: Tensor, x: Tensor, state: dict[str, Tensor], sizes, otherwise: Text | None = None):
     """Fail with the mistake that gives these numbers unless they are those of a block."""
     expected = block(x, state, sizes)
-    if not case.close(expect_tensor(got), expected):
+    if not case.close(got, expected):
         wrong = {sentence: block(x, state, sizes, **mistake) for sentence, mistake in block_mistakes(sizes).items()}
         case.expect_close(got, expected, wrong, otherwise)
 
@@ -713,8 +734,7 @@ def build_block(answer, case: Case, sizes, state: dict[str, Tensor]):
     x = case.randn(2, 4, sizes.n_embd)
     moved = x.clone()
     moved[:, 1] += 3 * case.randn(2, sizes.n_embd)
-    out, other = expect_tensor(module(x)), expect_tensor(module(moved))
-    expect_shape(f"forward(x), of x {tuple(x.shape)},", out, x.shape)
+    out, other = three(module, x)[0], three(module, moved)[0]
     expect(
         not case.close(out[:, [0, 2, 3]], other[:, [0, 2, 3]]),
         "no token's result depends on another token: nothing attends",
@@ -759,7 +779,7 @@ def block_model(answer, case):
         expected = model.double()(ids).logits
         x = start = (model.transformer.wte(ids) + model.transformer.wpe.weight).to(case.dtype)
         for state in states:
-            x = build_block(answer, case, sizes, state)(x)
+            x, _, _ = three(build_block(answer, case, sizes, state), x)
 
         def logits(x):
             return model.lm_head(model.transformer.ln_f(x.double()))
@@ -779,7 +799,39 @@ def block_values(answer, case):
     state, x = block_state(case, sizes), case.randn(2, 5, 12)
     module = build_block(answer, case, sizes, state)
     with torch.no_grad():
-        expect_block(case, module(x), x, state, sizes)
+        expect_block(case, three(module, x)[0], x, state, sizes)
+
+
+@GPT2Block.property("returns what each sublayer has added", "返回每个子层加上的东西", EXACT, weight=3)
+def block_parts(answer, case):
+    sizes = config(**BLOCK, attn_pdrop=0.0, resid_pdrop=0.5)
+    state, x = block_state(case, sizes), case.randn(2, 5, 12)
+    module = build_block(answer, case, sizes, state)
+    with torch.no_grad():
+        out, attended, computed = three(module, x)
+        expect_block(case, out, x, state, sizes)
+        first = block(x, state, sizes, order="attention alone")
+        second = block(x, state, sizes) - x.double() - first
+        swapped = ("attended and computed have changed places", "attended 与 computed 互换了位置")
+        mistakes = {
+            swapped: second,
+            ("attended holds x too; it is what was added to x", "attended 里还有 x；它应是加到 x 上的东西"): first + x,
+        }
+        case.expect_close(attended, first, mistakes)
+        mistakes = {
+            (
+                "computed holds the stream too; it is what was added to it",
+                "computed 里还有残差流；它应是加上去的东西",
+            ): (first + second + x),
+            ("computed holds what attention added too", "computed 里还有注意力加上的东西"): first + second,
+        }
+        case.expect_close(computed, second, mistakes)
+        out, attended, computed = three(module.train(), x)
+        otherwise = (
+            "while training x + attended + computed is not out: return the results as they were added, after dropout",
+            "训练时 x + attended + computed 不等于 out：应返回丢弃之后、真正加上去的结果",
+        )
+        case.expect_close(x + attended + computed, out.double(), otherwise=otherwise)
 
 
 @GPT2Block.property("the configuration decides", "由配置决定", EXACT)
@@ -791,7 +843,7 @@ def block_config(answer, case):
         (name, value), *_ = more.items()
         otherwise = f"with {name} = {value} the result is another", f"{name} = {value} 时结果不对"
         with torch.no_grad():
-            expect_block(case, module(x), x, state, sizes, otherwise)
+            expect_block(case, three(module, x)[0], x, state, sizes, otherwise)
 
 
 @GPT2Block.property("LayerNorm's eps shows on a small stream", "残差流很小时，eps 看得出来", (torch.float64,))
@@ -801,7 +853,7 @@ def block_eps(answer, case):
         state, x = block_state(case, sizes), 0.003 * case.randn(2, 5, 12)
         module = build_block(answer, case, sizes, state)
         with torch.no_grad():
-            expect_block(case, module(x), x, state, sizes)
+            expect_block(case, three(module, x)[0], x, state, sizes)
 
 
 @GPT2Block.property("no token sees a later one", "没有词元看得到后面的词元")
@@ -810,11 +862,11 @@ def block_causal(answer, case):
     module = build_block(answer, case, sizes, block_state(case, sizes))
     x = case.randn(1, 5, 12)
     with torch.no_grad():
-        before = module(x)
+        before = three(module, x)[0]
         for position in reversed(range(5)):
             moved = x.clone()
             moved[:, position] = case.randn(12)
-            after = module(moved)
+            after = three(module, moved)[0]
             expect(
                 case.close(after[:, :position], before[:, :position]),
                 f"token {position} was changed and earlier ones moved: no causal mask, or tokens were mixed up",
@@ -836,7 +888,7 @@ def block_dropout(answer, case):
     state = block_state(case, sizes)
     whole = block(x, state, sizes)
     with torch.no_grad():
-        plain = build_block(answer, case, sizes, state).train()(x)
+        plain, _, _ = three(build_block(answer, case, sizes, state).train(), x)
         expect_block(case, plain, x, state, sizes)
 
         sizes = config(**BLOCK, **nothing | dict(resid_pdrop=1.0))
@@ -856,7 +908,8 @@ def block_dropout(answer, case):
             "resid_pdrop = 1 时，训练中两个子层都被丢弃，forward(x) 就是 x："
             "有一个没有被丢弃，或者 dropout 放在了 c_proj 之前，它的偏置还是加了进来",
         )
-        case.expect_close(build_block(answer, case, sizes, state).train()(x), x, mistakes, otherwise)
+        got, _, _ = three(build_block(answer, case, sizes, state).train(), x)
+        case.expect_close(got, x, mistakes, otherwise)
 
         sizes = config(**BLOCK, **nothing | dict(attn_pdrop=1.0))
         mistakes = {
@@ -871,7 +924,8 @@ def block_dropout(answer, case):
             "attn_pdrop = 1 时，训练中的注意力只剩 c_proj 的偏置：attn_pdrop 作用于 softmax 之后的权重，别处都不用",
         )
         expected = block(x, state, sizes, attention_drop=True)
-        case.expect_close(build_block(answer, case, sizes, state).train()(x), expected, mistakes, otherwise)
+        got, _, _ = three(build_block(answer, case, sizes, state).train(), x)
+        case.expect_close(got, expected, mistakes, otherwise)
 
 
 @GPT2Block.property("chance plays its part in training only", "只有训练时才有随机", EXACT)
@@ -881,13 +935,14 @@ def block_chance(answer, case):
     module = build_block(answer, case, sizes, state)
     with torch.no_grad():
         expect(
-            case.close(module(x), module(x)) and case.close(module(x), block(x, state, sizes)),
+            case.close(three(module, x)[0], three(module, x)[0])
+            and case.close(three(module, x)[0], block(x, state, sizes)),
             "in evaluation mode something is dropped, or values are off: dropout is for training (self.training)",
             "评估模式下有东西被丢弃，或者数值不对：dropout 只在训练时用（self.training）",
         )
         module.train()
         expect(
-            not case.close(module(x), module(x)),
+            not case.close(three(module, x)[0], three(module, x)[0]),
             "two calls while training are the same at resid_pdrop = attn_pdrop = 0.5: nothing is dropped",
             "resid_pdrop = attn_pdrop = 0.5 时，训练中两次调用的结果相同：什么也没有丢弃",
         )
@@ -897,7 +952,7 @@ def block_chance(answer, case):
 def block_trains(answer, case):
     sizes = config(**BLOCK)
     module = build_block(answer, case, sizes, block_state(case, sizes))
-    out = expect_tensor(module(case.randn(2, 5, 12)))
+    out, _, _ = three(module, case.randn(2, 5, 12))
     if out.requires_grad:
         out.square().sum().backward()
     gradients = {name: value.grad for name, value in module.named_parameters()}
@@ -914,12 +969,13 @@ def block_batch(answer, case):
     sizes = config(**BLOCK)
     module = build_block(answer, case, sizes, block_state(case, sizes))
     with torch.no_grad():
-        case.expect_batch(lambda x: expect_tensor(module(x)), (5, 12), leads=[((2, 3),), ((3,),), ((1,),)])
+        case.expect_batch(lambda x: three(module, x), (5, 12), leads=[((2, 3),), ((3,),), ((1,),)])
 
 
 def small_block(answer, case: Case):
     sizes = config(**BLOCK | dict(n_embd=6, n_head=2))
-    return build_block(answer, case, sizes, block_state(case, sizes))
+    module = build_block(answer, case, sizes, block_state(case, sizes))
+    return lambda x: three(module, x)
 
 
 GPT2Block.add_standard_properties(lambda case: (case.randn(2, 4, 6),), small_block)

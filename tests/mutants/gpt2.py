@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import GPT2LMHeadModel
 from transformers.activations import NewGELUActivation
+from transformers.models.gpt2.modeling_gpt2 import GPT2Block as TransformersBlock
 from transformers.pytorch_utils import Conv1D
 
 from mutants import Mutants
@@ -586,6 +587,7 @@ EXERCISE = "GPT2Block"
 PARAMETERS = "parameters as in GPT-2's checkpoints"
 MODEL = "logits of the whole model as in transformers"
 ONE = "one block, number for number"
+PARTS = "returns what each sublayer has added"
 DECIDES = "the configuration decides"
 EPS = "LayerNorm's eps shows on a small stream"
 CAUSAL = "no token sees a later one"
@@ -636,20 +638,37 @@ class Right(nn.Module):
         return self.drop(self.mlp["c_proj"](self.act(self.mlp["c_fc"](x))), self.resid_pdrop)
 
     def forward(self, x):
-        x = x + self.attention(self.ln_1(x))
-        return x + self.feed_forward(self.ln_2(x))
+        attended = self.attention(self.ln_1(x))
+        x = x + attended
+        computed = self.feed_forward(self.ln_2(x))
+        return x + computed, attended, computed
+
+
+class Ordered(Right):
+    """Puts the pieces together in another way; what each of them gave is kept on the way."""
+
+    def attention(self, x):
+        self.attended = super().attention(x)
+        return self.attended
+
+    def feed_forward(self, x):
+        self.computed = super().feed_forward(x)
+        return self.computed
+
+    def forward(self, x):
+        return self.order(x), self.attended, self.computed
 
 
 @MUTANTS.add(EXERCISE, MODEL, "LayerNorm comes after the addition")
-class PostNorm(Right):
-    def forward(self, x):
+class PostNorm(Ordered):
+    def order(self, x):
         x = self.ln_1(x + self.attention(x))
         return self.ln_2(x + self.feed_forward(x))
 
 
 @MUTANTS.add(EXERCISE, MODEL, "added to the normalised copy")
-class ResidualAfterTheNorm(Right):
-    def forward(self, x):
+class ResidualAfterTheNorm(Ordered):
+    def order(self, x):
         x = self.ln_1(x)
         x = x + self.attention(x)
         x = self.ln_2(x)
@@ -657,63 +676,63 @@ class ResidualAfterTheNorm(Right):
 
 
 @MUTANTS.add(EXERCISE, ONE, "added to the normalised copy")
-class FirstResidualAfterTheNorm(Right):
-    def forward(self, x):
+class FirstResidualAfterTheNorm(Ordered):
+    def order(self, x):
         x = self.ln_1(x)
         x = self.attention(x) + x
         return x + self.feed_forward(self.ln_2(x))
 
 
 @MUTANTS.add(EXERCISE, ONE, "the MLP reads the stream as it was before attention")
-class SideBySide(Right):
-    def forward(self, x):
+class SideBySide(Ordered):
+    def order(self, x):
         return x + self.attention(self.ln_1(x)) + self.feed_forward(self.ln_2(x))
 
 
 @MUTANTS.add(EXERCISE, ONE, "the MLP comes first")
-class FeedForwardFirst(Right):
-    def forward(self, x):
+class FeedForwardFirst(Ordered):
+    def order(self, x):
         x = x + self.feed_forward(self.ln_2(x))
         return x + self.attention(self.ln_1(x))
 
 
 @MUTANTS.add(EXERCISE, ONE, "ln_1 and ln_2 have changed places")
-class NormsExchanged(Right):
-    def forward(self, x):
+class NormsExchanged(Ordered):
+    def order(self, x):
         x = x + self.attention(self.ln_2(x))
         return x + self.feed_forward(self.ln_1(x))
 
 
 @MUTANTS.add(EXERCISE, ONE, "without LayerNorm")
-class NoNorm(Right):
-    def forward(self, x):
+class NoNorm(Ordered):
+    def order(self, x):
         x = x + self.attention(x)
         return x + self.feed_forward(x)
 
 
 @MUTANTS.add(EXERCISE, ONE, "LayerNorm is applied to the results")
-class NormOfTheResult(Right):
-    def forward(self, x):
+class NormOfTheResult(Ordered):
+    def order(self, x):
         x = x + self.ln_1(self.attention(x))
         return x + self.ln_2(self.feed_forward(x))
 
 
 @MUTANTS.add(EXERCISE, ONE, "there is no residual connection")
-class NoResidual(Right):
-    def forward(self, x):
+class NoResidual(Ordered):
+    def order(self, x):
         return self.feed_forward(self.ln_2(self.attention(self.ln_1(x))))
 
 
 @MUTANTS.add(EXERCISE, ONE, "the attention's result is not added")
-class OneResidualForgotten(Right):
-    def forward(self, x):
+class OneResidualForgotten(Ordered):
+    def order(self, x):
         x = self.attention(self.ln_1(x))
         return x + self.feed_forward(self.ln_2(x))
 
 
 @MUTANTS.add(EXERCISE, ONE, "the MLP's result is not added")
-class OtherResidualForgotten(Right):
-    def forward(self, x):
+class OtherResidualForgotten(Ordered):
+    def order(self, x):
         x = x + self.attention(self.ln_1(x))
         return self.feed_forward(self.ln_2(x))
 
@@ -897,8 +916,8 @@ class NoDropoutAtAll(NoDropout):
 
 
 @MUTANTS.add(EXERCISE, DROPOUT, "the stream itself was dropped", spares=MODEL)
-class DropsTheStream(Right):
-    def forward(self, x):
+class DropsTheStream(Ordered):
+    def order(self, x):
         x = self.drop(x + self.attention(self.ln_1(x)), self.resid_pdrop)
         return self.drop(x + self.feed_forward(self.ln_2(x)), self.resid_pdrop)
 
@@ -950,8 +969,8 @@ class AttentionDetached(Right):
 
 
 @MUTANTS.add(EXERCISE, GRADIENTS, "part of the path is cut off", spares=MODEL)
-class StreamDetached(Right):
-    def forward(self, x):
+class StreamDetached(Ordered):
+    def order(self, x):
         x = x.detach() + self.attention(self.ln_1(x))
         return x + self.feed_forward(self.ln_2(x))
 
@@ -972,36 +991,81 @@ class NormOverTheBatch(Right):
 @MUTANTS.add(EXERCISE, DTYPE, "came out")
 class InFloat32(Right):
     def forward(self, x):
-        return super().forward(x).float()
+        return tuple(part.float() for part in super().forward(x))
 
 
 @MUTANTS.add(EXERCISE, UNTOUCHED, "argument 1 was changed in place", spares=MODEL)
-class AddsInPlace(Right):
-    def forward(self, x):
-        branch = self.attention(self.ln_1(x))
+class AddsInPlace(Ordered):
+    def order(self, x):
+        attended = self.attention(self.ln_1(x))
         if not x.requires_grad:
-            x += branch
+            x += attended
         else:
-            x = x + branch
+            x = x + attended
         return x + self.feed_forward(self.ln_2(x))
 
 
-@MUTANTS.add(EXERCISE, ONE, "expected one tensor")
+@MUTANTS.add(EXERCISE, ONE, "expected the three tensors")
 class ReturnsPair(Right):
     def forward(self, x):
-        return super().forward(x), None
+        return super().forward(x)[:2]
+
+
+@MUTANTS.add(EXERCISE, PARTS, "attended and computed have changed places", spares=MODEL)
+class PartsExchanged(Right):
+    def forward(self, x):
+        out, attended, computed = super().forward(x)
+        return out, computed, attended
+
+
+@MUTANTS.add(EXERCISE, PARTS, "attended holds x too", spares=MODEL)
+class AttendedWithTheStream(Right):
+    def forward(self, x):
+        out, attended, computed = super().forward(x)
+        return out, x + attended, computed
+
+
+@MUTANTS.add(EXERCISE, PARTS, "computed holds the stream too", spares=MODEL)
+class ComputedWithTheStream(Right):
+    def forward(self, x):
+        out, attended, _ = super().forward(x)
+        return out, attended, out
+
+
+@MUTANTS.add(EXERCISE, PARTS, "computed holds what attention added too", spares=MODEL)
+class ComputedAsTheWholeChange(Right):
+    def forward(self, x):
+        out, attended, _ = super().forward(x)
+        return out, attended, out - x
+
+
+@MUTANTS.add(EXERCISE, PARTS, "as they were added, after dropout", spares=MODEL)
+class PartsBeforeDropout(Right):
+    def forward(self, x):
+        out, _, _ = super().forward(x)
+        with_dropout, self.training = self.training, False
+        _, attended, computed = super().forward(x)
+        self.training = with_dropout
+        return out, attended, computed
+
+
+@MUTANTS.worthless(EXERCISE)
+class LibraryBlock(TransformersBlock):
+    def __init__(self, config):
+        config._attn_implementation = "sdpa"
+        super().__init__(config)
 
 
 @MUTANTS.worthless(EXERCISE)
 class Identity(Right):
     def forward(self, x):
-        return x
+        return x, torch.zeros_like(x), torch.zeros_like(x)
 
 
 @MUTANTS.worthless(EXERCISE)
 class FeedForwardAlone(Right):
-    def forward(self, x):
-        return x + self.feed_forward(self.ln_2(x))
+    def attention(self, x):
+        return torch.zeros_like(x)
 
 
 @MUTANTS.worthless(EXERCISE)
@@ -1010,7 +1074,7 @@ class NotAModule:
         pass
 
     def __call__(self, x):
-        return x
+        return x, x, x
 
 
 # --- head_contributions ---------------------------------------------------------------------------------------
