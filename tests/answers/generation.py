@@ -237,20 +237,23 @@ def generate_by_cumulated_sum(model, ids, n, generator, temperature=1.0, top_k=N
 
 
 def online_by_partial_results(blocks):
-    # two results are joined by their lse alone
-    context = lse = None
+    # a maximum, a sum and a weighted sum for each block; the blocks meet only when a result is asked for
+    parts = []
     for scores, values in blocks:
-        block_lse = scores.logsumexp(-1)
-        weights = (scores - block_lse.masked_fill(block_lse.isinf(), 0)[..., None]).exp()
-        block = weights @ values
-        if lse is None:
-            context, lse = block, block_lse
-        else:
-            both = torch.logaddexp(lse, block_lse)
-            safe = both.masked_fill(both.isinf(), 0)
-            context = (lse - safe).exp()[..., None] * context + (block_lse - safe).exp()[..., None] * block
-            lse = both
-        yield context, lse
+        top = scores.amax(-1)
+        e = (scores - torch.where(top > -math.inf, top, 0)[..., None]).exp()
+        parts.append((top, e.sum(-1), e @ values))
+        tops, sums, weighted = (torch.stack(part) for part in zip(*parts, strict=True))
+        top = tops.amax(0)
+        finite = torch.where(top > -math.inf, top, 0)
+        share = (tops - finite).exp()  # (blocks, ..., T_q)
+        total = (share * sums).sum(0)
+        nothing = total == 0
+        total = total + nothing
+        yield (
+            (share[..., None] * weighted).sum(0) / total[..., None],
+            (finite + total.log()).masked_fill(nothing, -math.inf),
+        )
 
 
 def online_in_float64(blocks):
@@ -291,7 +294,7 @@ def online_column_by_column(blocks):
         yield weighted / divisor[..., None], (shift + divisor.log()).masked_fill(empty, -math.inf)
 
 
-class online_as_an_iterator:  # noqa: N801, an odd way, but a right one
+class online_as_an_iterator:
     def __init__(self, blocks):
         self.blocks, self.read = iter(blocks), []
 
@@ -301,8 +304,10 @@ class online_as_an_iterator:  # noqa: N801, an odd way, but a right one
     def __next__(self):
         self.read.append(next(self.blocks))
         scores, values = torch.cat([s for s, _ in self.read], -1), torch.cat([v for _, v in self.read], -2)
-        lse = scores.logsumexp(-1, keepdim=True)
-        return (scores - lse.masked_fill(lse == -math.inf, 0)).exp() @ values, lse.squeeze(-1)
+        nothing = (scores == -math.inf).all(-1, keepdim=True)
+        scores = scores.masked_fill(nothing, 0)
+        context = scores.softmax(-1).masked_fill(nothing, 0) @ values
+        return context, scores.logsumexp(-1).masked_fill(nothing.squeeze(-1), -math.inf)
 
 
 ANSWERS = {
