@@ -26,6 +26,7 @@ from insidegpt.evaluation import (
     recall_scores,
     source_perplexity,
     story_texts,
+    story_tokens,
     token_log_probabilities,
 )
 from insidegpt.models import load_model, model_name
@@ -82,8 +83,8 @@ def heads(attentive, tokenizer):
         evens.append(f"{even:.3f}")
     yield "head that looks most to the name about to be said again (layer.head)", *recalls
     yield "attention spread evenly", *evens
-    score = best_head(induction_scores(attentive))
-    yield "induction on random tokens (evenly: 0.014)", score, score
+    score = best_head(induction_scores(attentive, story_tokens(tokenizer)))
+    yield "head that looks most to what followed the same token before, random tokens (evenly: 0.014)", score, score
 
 
 def best_head(scores: torch.Tensor) -> str:

@@ -12,7 +12,15 @@ from insidegpt.site.build import fingerprint, main
 from insidegpt.site.editions import EDITIONS
 
 ROOT = Path(__file__).parent.parent
-PAGES = ["book/preface", "book/attention", "exercises/attention/attention", "book/glossary", "book/references"]
+PAGES = [
+    "book/preface",
+    "book/attention",
+    "exercises/attention/attention",
+    "book/gpt2",
+    "exercises/gpt2/gpt2",
+    "book/glossary",
+    "book/references",
+]
 
 
 class Page(HTMLParser):

@@ -15,6 +15,7 @@ from insidegpt.evaluation import (
     recall_scores,
     source_perplexity,
     story_texts,
+    story_tokens,
     token_log_probabilities,
 )
 from insidegpt.models import SHIPPED, load_model
@@ -125,7 +126,15 @@ def test_the_induction_score_is_1_for_a_perfect_head_and_0_for_one_that_looks_a_
         return SimpleNamespace(attentions=(weights,))
 
     class Model:
-        config, device = SimpleNamespace(vocab_size=100), "cpu"
+        device = "cpu"
         __call__ = staticmethod(model)
 
-    assert induction_scores(Model(), n=2, length=10).tolist() == [[1, 0]]
+    assert induction_scores(Model(), range(100), n=2, length=10).tolist() == [[1, 0]]
+
+
+def test_a_head_looks_to_what_followed_the_same_token_before_among_random_tokens(attentive):
+    model, tokenizer = attentive
+    scores = induction_scores(model, story_tokens(tokenizer))
+    layer, head = divmod(int(scores.argmax()), scores.shape[1])
+    print(f"head {layer}.{head} {scores.max():.3f}, the mean of all heads {scores.mean():.3f}")
+    assert scores.max() > 0.5 > 5 * scores.mean()

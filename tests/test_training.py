@@ -2,6 +2,7 @@
 
 import math
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from insidegpt.cli import app
 from insidegpt.errors import UserError
 from insidegpt.storyworld import STORY_WORLD
 from insidegpt.tokenizer import END_OF_TEXT
-from insidegpt.training import CHECKPOINT, Length, Recipe, train, training_rows
+from insidegpt.training import CHECKPOINT, NOT_SCORED, Length, Recipe, drill_row, story_row, train, training_rows
 
 SMALL = Recipe(
     n_layer=2,
@@ -91,10 +92,10 @@ from test_training import SMALL
 training.SECONDS_BETWEEN_CHECKPOINTS = 0
 learn_step = training.learn_step
 
-def killed_in_step_17(run, rows, rate):
+def killed_in_step_17(run, *batch):
     if run.step == 17:
         os.kill(os.getpid(), signal.SIGKILL)
-    return learn_step(run, rows, rate)
+    return learn_step(run, *batch)
 
 training.learn_step = killed_in_step_17
 training.train(Path({str(out)!r}), training.Length(steps=30), SMALL)
@@ -112,10 +113,10 @@ def test_ctrl_c_ends_the_step_saves_and_the_next_run_ends_with_the_same_weights(
     out = tmp_path / "model"
     learn_step = training.learn_step
 
-    def pressed_in_step_7(run, rows, rate):
+    def pressed_in_step_7(run, *batch):
         if run.step == 7:
             os.kill(os.getpid(), signal.SIGINT)
-        return learn_step(run, rows, rate)
+        return learn_step(run, *batch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "learn_step", pressed_in_step_7)
@@ -147,27 +148,55 @@ def test_minutes_end_a_run_too(tmp_path):
 
 
 def test_rows_are_the_same_whenever_they_are_drawn_and_differ_from_step_to_step(tokenizer):
-    rows = training_rows(tokenizer, SMALL, 3)
-    assert rows.shape == (SMALL.rows, SMALL.context + 1)
-    assert torch.equal(rows, training_rows(tokenizer, SMALL, 3))
-    assert not torch.equal(rows, training_rows(tokenizer, SMALL, 4))
+    inputs, targets = training_rows(tokenizer, SMALL, 3)
+    assert inputs.shape == targets.shape == (SMALL.rows, SMALL.context)
+    assert torch.equal(inputs, training_rows(tokenizer, SMALL, 3)[0])
+    assert torch.equal(targets, training_rows(tokenizer, SMALL, 3)[1])
+    assert not torch.equal(inputs, training_rows(tokenizer, SMALL, 4)[0])
 
 
-def test_rows_begin_with_the_mark_with_a_story_and_inside_one(tokenizer):
-    texts = tokenizer.batch_decode(training_rows(tokenizer, with_(rows=90), 0))
+def test_one_row_of_each_step_is_a_drill_and_in_the_others_every_token_is_predicted(tokenizer):
+    for step in range(2 * SMALL.rows):
+        _, targets = training_rows(tokenizer, SMALL, step)
+        drills = (targets == NOT_SCORED).any(dim=1).nonzero().flatten().tolist()
+        assert drills == [step % SMALL.rows]
+
+
+@pytest.mark.parametrize("row", [story_row, drill_row])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_is_to_be_predicted_is_the_token_one_place_further_on(tokenizer, row, language):
+    for seed in range(20):
+        ids, targets = row(tokenizer, 64, random.Random(seed), language)
+        assert len(ids) == len(targets) == 64
+        assert all(target in (following, NOT_SCORED) for following, target in zip(ids[1:], targets[:-1], strict=True))
+
+
+def test_a_drill_repeats_different_tokens_and_scores_only_what_came_before(tokenizer):
+    lengths = set()
+    for seed in range(200):
+        ids, targets = drill_row(tokenizer, 256, random.Random(seed), "en")
+        length = ids.index(ids[0], 1)
+        lengths.add(length)
+        assert len(set(ids)) == length and ids[length:] == ids[:-length]
+        assert [target == NOT_SCORED for target in targets] == [i < length for i in range(256)]
+    assert min(lengths) == 3 and max(lengths) > 56
+
+
+def test_story_rows_begin_with_the_mark_with_a_story_and_inside_one(tokenizer):
+    rng = random.Random(0)
+    texts = tokenizer.batch_decode([story_row(tokenizer, 64, rng, ("en", "zh")[i % 2])[0] for i in range(100)])
     openings = {text[:3] for story in STORY_WORLD.stories(500, 0) for text in (story.text("en"), story.text("zh"))}
     with_mark = sum(text.startswith(END_OF_TEXT) for text in texts)
     with_story = sum(text.startswith(tuple(openings)) for text in texts)
-    assert 18 < with_mark < 45
-    assert 18 < with_story < 50
+    assert 35 < with_mark < 65
+    assert 12 < with_story < 45
     assert len(texts) - with_mark - with_story > 10
 
 
-@pytest.mark.parametrize(("language", "first"), [("en", 0), ("zh", 1)])
-def test_half_of_the_rows_are_in_each_language_and_all_their_stories_from_the_training_split(
-    tokenizer, language, first
-):
-    for row in tokenizer.batch_decode(training_rows(tokenizer, with_(context=400), 0)[first::2]):
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_story_rows_are_in_one_language_and_all_their_stories_from_the_training_split(tokenizer, language):
+    for seed in range(4):
+        row = tokenizer.decode(story_row(tokenizer, 400, random.Random(seed), language)[0])
         whole = [story for story in row.split(END_OF_TEXT)[1:-1] if story]
         assert whole
         for story in whole:
@@ -185,9 +214,9 @@ def test_the_command_trains_and_says_where_the_model_is(tmp_path, monkeypatch):
 def test_the_command_says_after_ctrl_c_where_it_stopped_and_how_to_go_on(tmp_path, monkeypatch):
     learn_step = training.learn_step
 
-    def pressed(run, rows, rate):
+    def pressed(run, *batch):
         os.kill(os.getpid(), signal.SIGINT)
-        return learn_step(run, rows, rate)
+        return learn_step(run, *batch)
 
     monkeypatch.setattr(training, "Recipe", lambda: SMALL)
     monkeypatch.setattr(training, "learn_step", pressed)

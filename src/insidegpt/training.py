@@ -35,6 +35,8 @@ from insidegpt.tokenizer import END_OF_TEXT, pretrained, train_tokenizer
 CHECKPOINT = "checkpoint.pt"
 CURVE = "learning_curve.csv"
 SECONDS_BETWEEN_CHECKPOINTS = 60
+NOT_SCORED = -100
+"""The target that torch's cross-entropy leaves out."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Recipe:
     vocabulary: int = 4096
     tokenizer_stories: int = 10_000
     rows: int = 8
-    """Rows of `context` tokens in a step, half of them in each language."""
+    """Rows of `context` tokens in a step: one drill in copying, the others stories."""
     learning_rate: float = 4e-3
     weight_decay: float = 0.05
     warm_up: int = 100
@@ -199,39 +201,66 @@ def begin(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: torch.devi
     return Run(recipe, model, optimizers)
 
 
-def training_rows(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, step: int) -> torch.Tensor:
-    """The rows of a step: (rows, context + 1) token ids, the same whenever they are drawn.
+def training_rows(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """A step's rows of tokens and the tokens to predict: (rows, context) each, the same whenever they are drawn.
 
-    A row is a stretch of stories in one language with `<|endoftext|>` between them. A third of the rows begin with
-    `<|endoftext|>`, a third with the first word of a story, a third anywhere in one: texts and windows on texts
-    begin in all three ways.
+    One row is a drill, the others tell stories, in English and Chinese by turns.
     """
     rng = random.Random(f"{recipe.seed} {step}")
-    rows = []
-    for i in range(recipe.rows):
-        language = LANGUAGES[i % 2]
-        ids = _story_ids(tokenizer, rng, language)
-        start = (0, 1, rng.randrange(len(ids)))[rng.randrange(3)]
-        while len(ids) < start + recipe.context + 1:
-            ids += _story_ids(tokenizer, rng, language)
-        rows.append(ids[start : start + recipe.context + 1])
-    return torch.tensor(rows)
+    rows = [
+        (drill_row if i == step % recipe.rows else story_row)(tokenizer, recipe.context, rng, LANGUAGES[i % 2])
+        for i in range(recipe.rows)
+    ]
+    inputs, targets = zip(*rows, strict=True)
+    return torch.tensor(inputs), torch.tensor(targets)
+
+
+def story_row(
+    tokenizer: PreTrainedTokenizerFast, context: int, rng: random.Random, language: str
+) -> tuple[list[int], list[int]]:
+    """A stretch of stories with `<|endoftext|>` between them: `context` tokens, and those one place further on.
+
+    Half of the rows begin with `<|endoftext|>`, a quarter with the first word of a story, a quarter anywhere in one:
+    texts and windows on texts begin in all three ways.
+    """
+    ids = _story_ids(tokenizer, rng, language)
+    start = (0, 0, 1, rng.randrange(len(ids)))[rng.randrange(4)]
+    while len(ids) < start + context + 1:
+        ids += _story_ids(tokenizer, rng, language)
+    return ids[start : start + context], ids[start + 1 : start + context + 1]
+
+
+def drill_row(
+    tokenizer: PreTrainedTokenizerFast, context: int, rng: random.Random, language: str
+) -> tuple[list[int], list[int]]:
+    """3 to 64 different tokens of a story or two in random order, again and again; what comes again is predicted.
+
+    Stories alone never ask for it: nothing in them is random and said twice. So no head would learn to look for what
+    followed the same token before (Olsson et al., 2022, "In-context Learning and Induction Heads").
+    """
+    length = round(3 * (64 / 3) ** rng.random())  # as often between 3 and 6 as between 32 and 64
+    known: dict[int, None] = {}
+    while len(known) < length:
+        known |= dict.fromkeys(_story_ids(tokenizer, rng, language)[1:])
+    ids = rng.sample([*known], length) * (context // length + 2)
+    return ids[:context], [NOT_SCORED] * length + ids[length + 1 : context + 1]
 
 
 def _story_ids(tokenizer: PreTrainedTokenizerFast, rng: random.Random, language: str) -> list[int]:
     return tokenizer(END_OF_TEXT + STORY_WORLD.sample(rng, "train").text(language)).input_ids
 
 
-def learn_step(run: Run, rows: torch.Tensor, rate: float) -> float:
-    """One step on `rows` (B, T + 1) at the learning rate `rate`; returns the loss in nats per token."""
+def learn_step(run: Run, inputs: torch.Tensor, targets: torch.Tensor, rate: float) -> float:
+    """One step on `inputs` and `targets` (B, T) at the learning rate `rate`; returns the loss in nats per token."""
     device = run.model.device
+    scored = (targets != NOT_SCORED).sum().item()
     # On a CPU a few rows at a time stay in its cache, which makes them three times as fast as all at once.
-    parts = rows.to(device).split(4 if device.type == "cpu" else len(rows))
+    few = 4 if device.type == "cpu" else len(inputs)
     total = torch.zeros((), device=device)
-    for part in parts:
+    for part, target in zip(inputs.to(device).split(few), targets.to(device).split(few), strict=True):
         with torch.autocast(device.type, torch.bfloat16):
-            logits = run.model(part[:, :-1], use_cache=False).logits
-        loss = F.cross_entropy(logits.float().flatten(0, 1), part[:, 1:].flatten()) * len(part) / len(rows)
+            logits = run.model(part, use_cache=False).logits
+        loss = F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), reduction="sum") / scored
         loss.backward()
         total += loss.detach()
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.recipe.clip)
@@ -257,9 +286,9 @@ def _learn(
     task = progress.add_task("", total=1.0, loss=math.nan, floor=validation.floor, speed=0)
     saved = last = time.monotonic()
     while (done := length.done(run.step, run.seconds)) < 1 and not pressed.is_set():
-        rows = training_rows(tokenizer, recipe, run.step)
+        inputs, targets = training_rows(tokenizer, recipe, run.step)
         rate = recipe.learning_rate * min(1, (run.step + 1) / recipe.warm_up) * (1 + math.cos(math.pi * done)) / 2
-        loss = learn_step(run, rows, rate)
+        loss = learn_step(run, inputs, targets, rate)
         run.losses.append(loss)
         run.step += 1
         if run.step % recipe.steps_between_validations == 0:
@@ -364,7 +393,11 @@ enough to come with the book, trained from random weights on the book's story wo
 **Data · 数据.** Short stories, half in English, half in Chinese, from the training split of
 `insidegpt.storyworld`, a probabilistic grammar, drawn anew for every step; none of the validation and test splits is
 seen. Byte-level BPE with {vocabulary:,} entries, made from {tokenizer_stories} stories in both languages.
-`<|endoftext|>` stands between stories.
+`<|endoftext|>` stands between stories. One row in {rows} is a drill instead: tokens of a story in random order, again
+and again, of which only what comes again is predicted. Stories alone never ask to look for what followed the same
+token before.
+每 {rows} 行中有一行是练习：把故事里的词元打乱次序，反复出现，只预测重复的部分。
+只读故事，学不会“找同一个词元上次出现之后是什么”。
 
 **Recipe · 训练.** `insidegpt train`: {step} steps of {rows} rows, {tokens} tokens, {minutes} minutes
 ({device}, bfloat16 autocast). Muon for the matrices of the blocks, AdamW for the rest, learning rate {learning_rate}

@@ -18,7 +18,9 @@ def run(path: Path) -> None:
     if not path.is_file():
         raise SystemExit(f"There is no notebook {path}: check the name. · 找不到笔记本 {path}：请检查文件名。")
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, record_timing=False, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        notebook, record_timing=False, coalesce_streams=True, resources={"metadata": {"path": str(path.parent)}}
+    )
     try:
         client.execute()
     except CellExecutionError as error:
