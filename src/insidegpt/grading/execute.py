@@ -49,7 +49,8 @@ class ExecuteSubmission(NbGraderPreprocessor):
     """
 
     tests = Unicode(help="The folder of the hidden tests: put first on the judge's PYTHONPATH.").tag(config=True)
-    timeout = Integer(30, help="Seconds that a cell may take, and a call of the learner's code.").tag(config=True)
+    timeout = Integer(30, help="Seconds that a cell may take.").tag(config=True)
+    call_timeout = Integer(10, help="Seconds that a call of the learner's code may take.").tag(config=True)
     longest = Integer(600, help="Seconds that a whole notebook may take.").tag(config=True)
     limits = Dict(help="What the learner's code may use: names and values of `sandbox.Limits`.").tag(config=True)
     strict = Bool(help="Refuse to grade where the sandbox cannot have its first level.").tag(config=True)
@@ -171,7 +172,7 @@ class ExecuteSubmission(NbGraderPreprocessor):
             yield HIDDEN, _out_of_time(cell.source)
             return
         serving = self._student.begin(SERVE)
-        self._judge.run(BIND.format(names=self._names, timeout=self.timeout))
+        self._judge.run(BIND.format(names=self._names, timeout=self.call_timeout))
         for who, source in _parts(cell.source):
             yield who, self._judge.run(source)
             if not self._judge.alive:

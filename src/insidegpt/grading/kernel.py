@@ -60,7 +60,8 @@ class Kernel(NotebookClient):
 
         Raises UserError when it cannot be confined as it must be, RuntimeError for the rest.
         """
-        self.km = AsyncKernelManager(kernel_name="python3", client_class=f"{WarmClient.__module__}.WarmClient", parent=self)
+        client = f"{WarmClient.__module__}.{WarmClient.__name__}"
+        self.km = AsyncKernelManager(kernel_name="python3", client_class=client, parent=self)
         # this very Python, whatever kernel the notebook names and the machine has installed
         self.km.kernel_spec_manager = KernelSpecManager(kernel_dirs=[], parent=self.km)
         self.km.kernel_id = str(uuid.uuid4())
