@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from insidegpt.errors import UserError
 from insidegpt.outcome import NOT_WRITTEN, REPORT, Result, Text, shares
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -341,6 +342,8 @@ def _try(prop: _Property, answer: object) -> Result:
                 prop.test(answer, case)
         except PropertyFailed as failed:
             why = f"{failed.args[0]} · {failed.args[1]} ({case})"
+        except UserError as stopped:  # the process with the answer has ended, or sent what nobody can read
+            why = f"{stopped} ({case})"
         except (Exception, SystemExit) as error:  # an answer may raise anything; Ctrl-C still stops the check
             said = _in_one_line(error)[:200]
             why = NOT_WRITTEN if _is_blank(error) else f"it raised {said} · 代码抛出异常 {said} ({case})"

@@ -37,6 +37,10 @@ CONTEXT_789 = [
 # fmt: on
 
 SWAPPED = ("queries and keys have changed places", "查询与键互换了位置")
+SAME_WEIGHTS = (
+    "other words get the same weights: the weights do not depend on them",
+    "换了别的词，权重还是一样：权重与词无关",
+)
 OVER_QUERIES = ("the softmax runs over the queries; it runs over the keys", "softmax 沿查询的轴做了；应沿键的轴做")
 TOO_LARGE = (
     "scores of 19600, 9800 and 0 should give weights of 1, 0 and 0: were they clamped or replaced on the way?",
@@ -170,8 +174,7 @@ def self_rows(answer, case):
         expect(bool((weights >= 0).all()), "a weight is negative: no softmax", "有负的权重：没有做 softmax")
         expect(
             t == 1 or not case.close(self_pair(answer, x.flip(-1), *w)[1], weights),
-            "other words get the same weights: the weights do not depend on them",
-            "换了别的词，权重还是一样：权重与词无关",
+            *SAME_WEIGHTS,
         )
 
 
@@ -198,6 +201,7 @@ def self_batch(answer, case):
     context, weights = self_pair(answer, x, *w)
     expect_shape("context", context, (5, 6))
     expect_shape("weights", weights, (5, 5))
+    expect(not case.close(self_pair(answer, x.flip(-1), *w)[1], weights), *SAME_WEIGHTS)
     leads = [((2, 3),), ((3,),), ((1,),)]
     case.expect_batch(lambda x: self_pair(answer, x, *w), (5, 4), leads=leads)
 

@@ -20,8 +20,11 @@ from insidegpt.grading.sandbox import Confinement, Level
 from insidegpt.grading.warm import WarmClient, WarmProvisioner
 from insidegpt.outcome import REPORT
 
-PRINTED, SHOWN = 20_000, 200
-"""How many characters a piece may print and how many outputs it may show; no submission fills memory or disk."""
+PRINTED, SHOWN, PICTURED = 20_000, 200, 2_000_000
+"""How many characters a piece may print, how many outputs it may show, how many characters these may have."""
+
+KEPT = {"stream", "display_data", "execute_result", "error", "execute_input", "status"}
+"""The messages that count: no widgets, and no changes of what was shown before."""
 
 STOPPED = {DeadKernelError.__name__, CellTimeoutError.__name__}
 """The names of errors that are no Python exception of the code: it ended the process, or ran out of time."""
@@ -85,7 +88,7 @@ class Kernel(NotebookClient):
         """Run code; the cell that comes back says in its outputs what happened, even that the process has ended."""
         cell = new_code_cell(source)
         self.nb.cells = [cell]
-        self._ended = False
+        self._ended, self._pictured = False, 0
         try:
             self.execute_cell(cell, 0)
             if self._ended:
@@ -120,18 +123,31 @@ class Kernel(NotebookClient):
         content = execute_reply["content"]
         known = [output.ename for output in cell.outputs if output.output_type == "error"]
         if content["status"] == "error" and content["ename"] not in known:
-            cell.outputs.append(error(content["ename"], content["evalue"]))
+            cell.outputs.append(error(content["ename"], content["evalue"][:PRINTED]))
         self._ended = any(item.get("source") == "ask_exit" for item in content.get("payload", []))
 
-    def output(self, outs: list, msg: dict, display_id: str | None, cell_index: int):
-        """Keep an output of the code that runs, within `PRINTED` and `SHOWN`; the report is always kept."""
+    def process_message(self, msg: dict, cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """Take a message from the process, if it is one of `KEPT`."""
+        if msg["msg_type"] not in KEPT:
+            return None
+        msg["content"].pop("transient", None)
+        return super().process_message(msg, cell, cell_index)
+
+    def output(self, outs: list, msg: dict, display_id: str | None, cell_index: int) -> NotebookNode | None:
+        """Keep an output within the bounds, so that no submission fills memory or disk; the report is always kept."""
+        content = msg["content"]
         if msg["msg_type"] == "stream":
             room = PRINTED - sum(len(o.text) for o in outs if o.output_type == "stream")
             if room <= 0:
                 return None
-            msg["content"]["text"] = msg["content"]["text"][:room]
-        elif msg["msg_type"] == "display_data" and len(outs) >= SHOWN and REPORT not in msg["content"]["data"]:
-            return None
+            content["text"] = content["text"][:room]
+        elif msg["msg_type"] == "error":
+            content["evalue"] = content["evalue"][:PRINTED]
+            content["traceback"] = [line[:PRINTED] for line in content["traceback"][-SHOWN:]]
+        elif REPORT not in content["data"]:
+            self._pictured += sum(map(len, map(str, content["data"].values())))
+            if len(outs) >= SHOWN or self._pictured > PICTURED:
+                return None
         return super().output(outs, msg, display_id, cell_index)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-from insidegpt.grading.submission import assemble
+from insidegpt.grading.submission import assemble, expect_no_links
 
 
 class AssembleSubmission(NbGraderPreprocessor):
@@ -18,8 +20,10 @@ class AssembleSubmission(NbGraderPreprocessor):
     """
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
-        """The assembled notebook."""
+        """The assembled notebook. Raises UserError where what was handed in could harm."""
         names = resources["nbgrader"]
+        course = self.parent.parent.coursedir  # the exporter's converter's
+        expect_no_links(Path(course.format_path(course.submitted_directory, names["student"], names["assignment"])))
         with Gradebook(names["db_url"]) as gradebook:
             trusted = _recorded_cells(gradebook.find_notebook(names["notebook"], names["assignment"]))
         return assemble(nb, trusted), resources

@@ -18,6 +18,9 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_raw_
 
 from insidegpt.errors import UserError
 
+LONGEST = 10_000_000
+"""How many characters of text and attachments a notebook may have."""
+
 NEW_CELL = {"code": new_code_cell, "markdown": new_markdown_cell, "raw": new_raw_cell}
 
 
@@ -97,14 +100,32 @@ def find_chapter(notebook: NotebookNode, root: Path, name: str) -> tuple[str, No
     return best
 
 
+def expect_no_links(folder: Path) -> None:
+    """Raise UserError when a link lies in a folder that was handed in: what it points to may be the grader's."""
+    for path in folder.rglob("*"):
+        if path.is_symlink():
+            name = path.relative_to(folder)
+            raise UserError(f"{name} is a link: only ordinary files are taken.", f"{name} 是链接：只接受普通文件。")
+
+
+def _expect_bounded(notebook: NotebookNode) -> None:
+    size = sum(len(cell.source) + len(str(cell.get("attachments", ""))) for cell in notebook.cells)
+    if size > LONGEST:
+        raise UserError(
+            f"The notebook has {size:,} characters of text and attachments, at most {LONGEST:,} are taken: shorten it.",
+            f"笔记本的文字和附件共 {size:,} 个字符，最多接受 {LONGEST:,} 个：请缩短。",
+        )
+
+
 def assemble(handed_in: NotebookNode, trusted: list[NotebookNode]) -> NotebookNode:
     """The notebook to run: the learner's cells in their order, all trusted cells as they were given out.
 
     Solution cells keep the learner's source. Locked and graded cells get theirs back; a missing one is put back,
     a graded one after its solution cell and never before it. Of doubled cells the last counts as the solution,
     and all run. What was wrong is noted in the graded cell's metadata; what the trusted solution cells define, in the
-    notebook's (`insidegpt.names`).
+    notebook's (`insidegpt.names`). Raises UserError when the notebook is too long.
     """
+    _expect_bounded(handed_in)
     by_id = {grade_id(cell): cell for cell in trusted}
     found = defaultdict(list)
     for place, cell in enumerate(handed_in.cells):

@@ -14,6 +14,8 @@ import time
 
 import msgpack
 
+from insidegpt.errors import UserError
+
 TREE, BULK = 8 << 20, 256 << 20
 """The most bytes of a frame's tree and of its bulk. A tree takes up to about 30 times its size once unpacked."""
 
@@ -21,11 +23,8 @@ _HEADER = struct.Struct(">IQ")
 _PIECE = 1 << 20
 
 
-class LinkError(Exception):
-    """A sentence in English and in Chinese about what went wrong between the two processes."""
-
-    def __init__(self, en: str, zh: str):
-        super().__init__(f"{en} · {zh}")
+class LinkError(UserError):
+    """What went wrong between the two processes, in English and in Chinese."""
 
 
 class BadReply(LinkError):

@@ -292,6 +292,10 @@ class WarmClient(AsyncKernelClient):
     (`iopub_welcome`, JEP 65), so there is nothing to wait for after the greeting and the first reply.
     """
 
+    def start_channels(self, **channels: bool) -> None:
+        """Open the channels, but no heartbeat: the supervisor tells when a kernel has ended."""
+        super().start_channels(**channels, hb=False)
+
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Come back when the kernel answers and its outputs arrive; RuntimeError if it dies or `timeout` is up."""
         deadline = time.monotonic() + (float("inf") if timeout is None else timeout)
