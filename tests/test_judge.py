@@ -57,6 +57,7 @@ def test_names_are_bound_as_what_they_are_and_missing_ones_stay_unset(names):
             ...,
             range(2, 9, 3),
             slice(1, None),
+            nn.functional.gelu,
         ),
         *((1, (2,)), [], {(1, 2): {3}}, frozenset({1}), torch.Size([2, 3]), torch.bfloat16, torch.device("cpu"), int),
     ],

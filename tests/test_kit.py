@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -47,11 +48,13 @@ def test_it_holds_no_tests_no_solutions_no_grades_and_no_grader(kit):
 
 
 def telling(code: str) -> set[str]:
-    """The lines that could give an answer away: those with a formula or a call in them, without their spaces."""
-    lines = (re.sub(r"\s", "", line.split("#")[0]) for line in code.splitlines())
-    return {
-        line for line in lines if len(line) >= 24 and not line.startswith(("from", "import", "def", '"""', "class"))
-    }
+    """What could give an answer away: every two lines in a row with 60 characters or more, without their spaces.
+
+    One line alone tells nothing: `weights = torch.softmax(scores, dim=-1)` stands in every book on attention.
+    """
+    lines = [re.sub(r"\s", "", line.split("#")[0]) for line in code.splitlines()]
+    pairs = pairwise(line for line in lines if line and not line.startswith(("from", "import", "def", '"""', "class")))
+    return {a + b for a, b in pairs if len(a + b) >= 60}
 
 
 def secrets() -> dict[str, set[str]]:
@@ -76,13 +79,13 @@ def test_no_line_of_a_solution_or_of_a_hidden_test_is_in_it(kit):
     shown = {}
     for path in kit.rglob("*"):
         if path.suffix == ".ipynb":
-            shown[path] = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+            shown[path] = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
         elif path.is_file():
             shown[path] = path.read_bytes().decode(errors="ignore")
-    lines = {re.sub(r"\s", "", line.split("#")[0]): str(p) for p, text in shown.items() for line in text.splitlines()}
+    lines = {pair: str(p) for p, text in shown.items() for pair in telling(text)}
     told = secrets()
     assert sum(map(len, told.values())) > 300
-    leaks = {(where, line, lines[line]) for where, telling in told.items() for line in telling if line in lines}
+    leaks = {(where, pair, lines[pair]) for where, telling in told.items() for pair in telling if pair in lines}
     assert leaks == set()
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import builtins
 from functools import partial
-from types import EllipsisType
+from types import BuiltinFunctionType, EllipsisType, FunctionType
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 DTYPES = {
@@ -20,6 +21,15 @@ DTYPES = {
         *(torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32, torch.uint64),
     )
 }
+
+FUNCTIONS = {
+    name: function
+    for name, function in vars(F).items()
+    if isinstance(function, BuiltinFunctionType | FunctionType) and not name.startswith("_")
+}
+"""What modules have for their activations; as numbers, they are the same on both sides."""
+
+_FUNCTION_NAMES = {function: name for name, function in FUNCTIONS.items()}
 
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -66,6 +76,7 @@ _READ = {
     "e": lambda read: ...,
     "n": lambda read, dtype, data: np.frombuffer(data, numpy_dtype(dtype))[0],
     "T": lambda read, name: _builtin(name),
+    "F": lambda read, name: FUNCTIONS[name],
 }
 
 _PACK = {
@@ -103,6 +114,8 @@ def pack_value(number, x: object) -> object:
     for base in (float, str, bytes):
         if isinstance(x, base):
             return base(x)
+    if isinstance(x, BuiltinFunctionType | FunctionType) and x in _FUNCTION_NAMES:
+        return "F", _FUNCTION_NAMES[x]
     if isinstance(x, type) and getattr(builtins, x.__name__, None) is x:
         return "T", x.__name__
     return "@", number(x)
