@@ -263,7 +263,7 @@ def expect_no_nan(row: Tensor) -> None:
     expect(
         not bool(row.isnan().any()),
         "a row with nothing allowed became NaN (softmax of −inf alone is 0/0); it should be zeros",
-        "没有一项允许的行变成了 NaN（全是 −inf 的 softmax 是 0/0）；应全为零",
+        "空行变成了 NaN（全是 −inf 的 softmax 是 0/0）；应全为零",
     )
 
 
@@ -282,7 +282,7 @@ def softmax_values(answer, case):
     )
 
 
-@masked_softmax.property("a row with nothing allowed is all zeros", "没有一项允许的行全为零", weight=3)
+@masked_softmax.property("a row with nothing allowed is all zeros", "空行全为零", weight=3)
 def softmax_empty_row(answer, case):
     scores = case.randn(3, 4)
     got = weights(answer, scores.clone(), EMPTY)
