@@ -31,7 +31,7 @@ def count_by_formula(config):
     m = given["n_inner"] or 4 * d
     attention, mlp, norms = n * 4 * d * (d + 1), n * (2 * d * m + m + d), 2 * d + n * 4 * d
     embeddings = d * given["vocab_size"] + d * given["n_positions"]
-    head = d * given["vocab_size"] * (not given["tie_word_embeddings"])
+    head = not given["tie_word_embeddings"] and d * given["vocab_size"]  # False is an int too
     return dict(
         total=embeddings + attention + mlp + norms + head,
         lm_head=head,
@@ -146,6 +146,11 @@ def gelu_by_softmax(x):
     near = x.clamp(-30, 30)
     u = math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)
     return x * torch.stack([u, -u]).softmax(0)[0]
+
+
+def gelu_by_softplus(x):
+    near = F.hardtanh(x, -30.0, 30.0)
+    return x * torch.exp(-F.softplus(-math.sqrt(8 / math.pi) * near * (1 + 0.044715 * near * near)))
 
 
 # --- GPT2Block ------------------------------------------------------------------------------------------------
@@ -311,7 +316,7 @@ ANSWERS = {
     "count_parameters": [count_by_shapes, count_by_formula, count_by_loop],
     "split_heads": [split_by_chunks, split_by_view, split_by_loops, split_by_einsum],
     "merge_heads": [merge_by_cat, merge_by_reshape, merge_by_einsum, merge_by_projection],
-    "gelu_new": [gelu_by_exponentials, gelu_by_logsigmoid, gelu_in_float64, gelu_by_softmax],
+    "gelu_new": [gelu_by_exponentials, gelu_by_logsigmoid, gelu_in_float64, gelu_by_softmax, gelu_by_softplus],
     "GPT2Block": [BlockOfModules, BlockByHand, BlockWithLinear],
     "head_contributions": [
         contributions_by_einsum,

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -31,6 +32,10 @@ def causal_counted_from_the_end(t_q, t_k):
     age_of_query = torch.arange(t_q - 1, -1, -1)
     age_of_key = torch.arange(t_k - 1, -1, -1)
     return age_of_key.expand(t_q, t_k) >= age_of_query.reshape(-1, 1)
+
+
+def causal_seen_from_the_keys(t_q, t_k):
+    return torch.from_numpy(np.tri(t_q, t_k, t_k - t_q, dtype=bool).T.copy()).T  # a view, columns first in memory
 
 
 # --- masked_softmax -------------------------------------------------------------------------------------------
@@ -71,6 +76,18 @@ def softmax_by_loops(scores, mask):
         for share, j in zip(shares, allowed, strict=True):
             out[j] = share
     return torch.stack(out) + 0 * scores.masked_fill(~mask, 0)  # an empty row has a gradient too, of zeros
+
+
+def softmax_of_the_rows_that_have_a_key(scores, mask):
+    mask = mask.expand_as(scores)
+    weights, some = torch.zeros_like(scores), mask.any(-1)
+    weights[some] = scores[some].masked_fill(~mask[some], -math.inf).softmax(-1)
+    return weights
+
+
+def softmax_in_float64(scores, mask):
+    logarithms = F.log_softmax(scores.double().masked_fill(~mask, -math.inf), -1)
+    return logarithms.masked_fill(~mask, -math.inf).exp().to(scores.dtype)
 
 
 # --- combine_masks --------------------------------------------------------------------------------------------
@@ -197,13 +214,21 @@ def prefix_by_what_is_forbidden(t, p):
 
 
 ANSWERS = {
-    "causal_mask": [causal_by_loops, causal_by_triangle, causal_by_the_last_rows, causal_counted_from_the_end],
+    "causal_mask": [
+        causal_by_loops,
+        causal_by_triangle,
+        causal_by_the_last_rows,
+        causal_counted_from_the_end,
+        causal_seen_from_the_keys,
+    ],
     "masked_softmax": [
         softmax_twice_filled,
         softmax_nan_replaced,
         softmax_by_hand,
         softmax_with_a_spare_key,
         softmax_by_loops,
+        softmax_of_the_rows_that_have_a_key,
+        softmax_in_float64,
     ],
     "combine_masks": [combine_by_broadcast, combine_by_product, combine_by_loops, combine_with_minus_infinity],
     "position_ids": [positions_by_sum, positions_by_loops, positions_written_where_real, positions_by_matrix],

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -39,6 +40,14 @@ def scores_by_sum_of_products(x):
     without = scores.detach().clone()
     without.diagonal(dim1=-2, dim2=-1).fill_(-math.inf)
     return scores, without.topk(1, dim=-1).indices.squeeze(-1)
+
+
+def scores_by_the_two_best(x):
+    # of the two best words one may be the word itself
+    scores = (x.float() @ x.float().mT).to(x.dtype)
+    best = scores.topk(2).indices
+    own = torch.arange(x.shape[-2], device=x.device)
+    return scores, torch.where(best[..., 0] == own, best[..., 1], best[..., 0])
 
 
 # --- normalize ------------------------------------------------------------------------------------------------
@@ -93,6 +102,17 @@ def normalize_by_logsumexp(scores, how, temperature):
     return (wide - wide.logsumexp(-1, keepdim=True)).exp().to(scores.dtype)
 
 
+def normalize_by_differences(scores, how, temperature):
+    if how not in ["sum", "softmax"]:
+        raise ValueError(f"no way {how}")
+    if temperature <= 0:
+        raise ValueError(f"no temperature {temperature}")
+    mine, others = scores.unsqueeze(-1), scores.unsqueeze(-2)
+    if how == "sum":
+        return (others / mine).sum(-1).reciprocal()
+    return ((others - mine) / torch.tensor(temperature)).exp().sum(-1).reciprocal()
+
+
 # --- context_vectors ------------------------------------------------------------------------------------------
 
 
@@ -128,6 +148,14 @@ def context_by_columns(x):
     # the scores are symmetric: softmax down the columns, and the transpose is what is asked for
     columns = torch.softmax(x @ x.mT, dim=-2)  # (..., T, T)
     return columns.mT @ x, 1 / (columns * columns).sum(-2)
+
+
+def context_by_exponentials(x):
+    # the total divides last: (e @ x) / Σ e, and (Σ e)² / Σ e² for the breadth
+    scores = x @ x.mT
+    e = torch.exp(scores - scores.max(-1, keepdim=True).values)
+    total = e.sum(-1)
+    return (e @ x) / total[..., None], total * total / (e * e).sum(-1)
 
 
 # --- token_cost -----------------------------------------------------------------------------------------------
@@ -168,14 +196,38 @@ def cost_by_loops(text, encode):
     return cost
 
 
+def cost_by_numpy(text, encode):
+    ids = encode(text)
+    ids = ids.cpu().numpy() if hasattr(ids, "cpu") else np.array(ids)
+    return {
+        "tokens": ids.size,
+        "distinct": np.unique(ids).size,
+        "bytes_per_token": np.float64(len(text.encode())) / ids.size if ids.size else np.float64(0),
+        "score_entries": ids.size**2,
+    }
+
+
 ANSWERS = {
     "attention_scores": [
         scores_by_einsum,
         scores_by_loops,
         scores_by_removing_the_diagonal,
         scores_by_sum_of_products,
+        scores_by_the_two_best,
     ],
-    "normalize": [normalize_by_hand, normalize_by_rows, normalize_in_float64, normalize_by_logsumexp],
-    "context_vectors": [context_by_einsum, context_by_loops, context_by_library, context_by_columns],
-    "token_cost": [cost_by_counter, cost_by_tensor, cost_by_loops],
+    "normalize": [
+        normalize_by_hand,
+        normalize_by_rows,
+        normalize_in_float64,
+        normalize_by_logsumexp,
+        normalize_by_differences,
+    ],
+    "context_vectors": [
+        context_by_einsum,
+        context_by_loops,
+        context_by_library,
+        context_by_columns,
+        context_by_exponentials,
+    ],
+    "token_cost": [cost_by_counter, cost_by_tensor, cost_by_loops, cost_by_numpy],
 }

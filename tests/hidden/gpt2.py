@@ -136,6 +136,9 @@ def count_gpt2(answer, case):
         sizes = dict(vocab_size=50257, n_positions=1024, **sizes)
         assert parts_reference(**sizes)["total"] == total
         expect_counts(answer, name, **sizes)
+    # a size between the printed ones, so that printed numbers alone are no answer
+    between = dict(vocab_size=50257, n_positions=1024, n_embd=896, n_layer=18, n_head=14)
+    expect_counts(answer, "a size between gpt2 and gpt2-medium", **between)
 
 
 @count_parameters.property("any depth, width, window and vocabulary", "任意深度、宽度、窗口和词表", ONCE, weight=3)
@@ -178,29 +181,39 @@ def count_huge(answer, case):
 
 @count_parameters.property("whole numbers, the total is the sum", "都是整数，total 是总和", ONCE)
 def count_types(answer, case):
-    out, other = counted(answer, **SMALL), counted(answer, **SMALL | dict(n_layer=4))
+    out = counted(answer, **SMALL)
     for part, value in out.items():
         kind = type(value).__name__
-        expect(kind == "int", f"{part} is a {kind}; make it an int", f"{part} 是 {kind}；应是 int")
+        expect(isinstance(value, int), f"{part} is a {kind}; make it an int", f"{part} 是 {kind}；应是 int")
     expect(
         out["total"] == sum(out[part] for part in PARTS[:-1]),
         "total is not the sum of the other five",
         "total 不是其余五项之和",
     )
-    expect(out != other, "the numbers do not depend on the configuration", "数目与配置无关")
+    expect_counting(answer)
+    expect_counting(answer)
+
+
+def expect_counting(answer) -> None:
+    """Fail unless equal configurations have equal numbers and the total follows depth and width."""
+    out = counted(answer, **SMALL)
+    expect(out == counted(answer, **SMALL), "equal configurations got different numbers", "同样的配置得到了不同的数目")
+    deeper, wider = (counted(answer, **SMALL | {size: 2 * SMALL[size]})["total"] for size in ("n_layer", "n_embd"))
+    expect(
+        deeper > out["total"] and wider > 2 * out["total"],  # matrices grow with the square of the width
+        "the total does not follow the configuration: it grows with n_layer, and faster than n_embd",
+        "total 没有随配置变化：它随 n_layer 增大，且比 n_embd 增得更快",
+    )
 
 
 @count_parameters.property("the configuration stays as it was", "配置保持原样", ONCE)
 def count_untouched(answer, case):
     given = config(**SMALL)
     before = given.to_dict()
-    expect(
-        isinstance(answer(given), dict) and answer(given) != answer(config(**SMALL | dict(n_embd=10))),
-        "the numbers do not depend on the configuration",
-        "数目与配置无关",
-    )
+    answer(given)
     changed = sorted(key for key, value in given.to_dict().items() if before.get(key) != value)
     expect(not changed, f"{', '.join(changed)} was changed", f"{', '.join(changed)} 被改动了")
+    expect_counting(answer)
 
 
 # --- split_heads ----------------------------------------------------------------------------------------------
@@ -269,20 +282,20 @@ def split_mistakes(x: Tensor, n_head: int) -> dict[Text, Tensor]:
 def split_places(answer, case):
     for shape, n_head in (((2, 3, 24), 4), ((5, 18), 3)):
         x = numbered(case, *shape)
-        case.expect_close(expect_tensor(answer(x, n_head)), split(x, n_head), split_mistakes(x, n_head))
+        case.expect_close(expect_tensor(answer(x.clone(), n_head)), split(x, n_head), split_mistakes(x, n_head))
 
 
 @split_heads.property("as many heads as tokens", "头与词元一样多", weight=3)
 def split_square(answer, case):
     x = numbered(case, 2, 4, 24)
-    case.expect_close(expect_tensor(answer(x, 4)), split(x, 4), split_mistakes(x, 4))
+    case.expect_close(expect_tensor(answer(x.clone(), 4)), split(x, 4), split_mistakes(x, 4))
 
 
 @split_heads.property("one head, one token, one feature", "只有一个头、一个词元、一个特征")
 def split_ones(answer, case):
     for t, width, n_head in ((3, 12, 1), (1, 12, 2), (3, 12, 4), (1, 3, 1)):
         x = 1 + numbered(case, 2, t, width)
-        out = expect_tensor(answer(x, n_head))
+        out = expect_tensor(answer(x.clone(), n_head))
         expect_shape(f"with n_head = {n_head} and x {tuple(x.shape)}, the result", out, split(x, n_head).shape)
         case.expect_close(out, split(x, n_head), split_mistakes(x, n_head))
 
@@ -345,14 +358,14 @@ def merged(answer) -> Callable[[Tensor], Tensor]:
 def merge_places(answer, case):
     for shape in ((2, 4, 3, 5), (3, 5, 2)):
         z = numbered(case, *shape)
-        case.expect_close(merged(answer)(z), merge(z), merge_mistakes(z))
+        case.expect_close(merged(answer)(z.clone()), merge(z), merge_mistakes(z))
 
 
 @merge_heads.property("undoes split_heads", "恰好抵消 split_heads", weight=3)
 def merge_undoes(answer, case):
     x = numbered(case, 2, 4, 24)  # as many heads as tokens
     z = split(x, 4)
-    case.expect_close(merged(answer)(z), torch.stack(x.chunk(3, -1)), merge_mistakes(z))
+    case.expect_close(merged(answer)(z.clone()), torch.stack(x.chunk(3, -1)), merge_mistakes(z))
 
 
 @merge_heads.property("leading dimensions are a batch", "前置维度当作批次")
@@ -399,7 +412,7 @@ def gelu_mistakes(x: Tensor) -> dict[Text, Tensor]:
 
 
 def elementwise(answer) -> Callable[[Tensor], Tensor]:
-    """The answer; a result of another shape than its argument's, or one that is the same everywhere, is none."""
+    """The answer; a result of another shape than its argument's is none."""
 
     def call(x: Tensor) -> Tensor:
         out = expect_tensor(answer(x))
@@ -412,7 +425,7 @@ def elementwise(answer) -> Callable[[Tensor], Tensor]:
 @gelu_new.property("the form with tanh", "含 tanh 的形式", weight=3)
 def gelu_values(answer, case):
     x = case.tensor(torch.linspace(-4, 4, 41))
-    case.expect_close(elementwise(answer)(x), gelu(x), gelu_mistakes(x))
+    case.expect_close(elementwise(answer)(x.clone()), gelu(x), gelu_mistakes(x))
 
 
 @gelu_new.property(
@@ -420,14 +433,14 @@ def gelu_values(answer, case):
 )
 def gelu_tail(answer, case):
     x = case.tensor(torch.linspace(-8, -4, 17))
-    got, right = elementwise(answer)(x).detach().double().cpu(), gelu(x)
+    got, right = elementwise(answer)(x.clone()).detach().double().cpu(), gelu(x)
     expect(
         bool((got != 0).all()),
         "at x = −8 the result is 0: 1 + tanh(u) rounds to 0 there; write the gate so that nothing cancels",
         "x = −8 时结果为 0：1 + tanh(u) 在那里舍入成了 0；换一种不会相消的写法来表示这个门",
     )
     off = ((got - right) / right).abs().max().item()
-    allowed = 1e-9 if case.dtype == torch.float64 else 1e-3
+    allowed = 1e-8 if case.dtype == torch.float64 else 1e-3
     expect(
         off <= allowed,
         f"between −8 and −4 the relative error is up to {off:.1g}: small numbers are lost in 1 + tanh(u)",
@@ -438,7 +451,7 @@ def gelu_tail(answer, case):
 @gelu_new.property("float64 has float64's accuracy", "float64 就有 float64 的精度", (torch.float64,))
 def gelu_precise(answer, case):
     x = case.randn(1000)
-    off = (elementwise(answer)(x).detach().double().cpu() - gelu(x)).abs().max().item()
+    off = (elementwise(answer)(x.clone()).detach().double().cpu() - gelu(x)).abs().max().item()
     expect(
         off < 1e-10,
         f"off by {off:.1g} in float64: something on the way was rounded to float32, or a constant is too short",
@@ -450,8 +463,14 @@ def gelu_precise(answer, case):
 def gelu_extremes(answer, case):
     top = torch.finfo(case.dtype).max
     x = case.tensor([-top, -top / 2, -1e4, -100, 0, 100, 1e4, top / 2, top]).requires_grad_()
-    out = elementwise(answer)(x)
     positive = x.detach().clamp(min=0)
+    out = elementwise(answer)(x)
+    expect(
+        not bool((out[:4] < -1e-2).any()),
+        "far to the left the result is not 0: where x was bounded, the gate is small but not 0, and times a large x "
+        "that is much; bound farther out",
+        "左侧远处结果不是 0：在截断的地方，门虽小却不是 0，乘上很大的 x 就不小了；应截在更远处",
+    )
     wrong = (
         "a NaN or another number than max(x, 0) came back for |x| ≥ 100",
         "|x| ≥ 100 时得到 NaN 或不等于 max(x, 0)",
@@ -479,7 +498,7 @@ def gelu_extremes(answer, case):
 def gelu_shapes(answer, case):
     x = case.randn(4, 3, 2)
     for given in (x, x[0, 0, 0], x[:, :, :0], x.mT, x[None]):
-        case.expect_close(elementwise(answer)(given), gelu(given))
+        case.expect_close(elementwise(answer)(given.clone()), gelu(given))
 
 
 gelu_new.add_standard_properties(lambda case: (case.randn(3, 4),), lambda answer, case: elementwise(answer))
@@ -733,7 +752,17 @@ def build_block(answer, case: Case, sizes, state: dict[str, Tensor]):
     x = case.randn(2, 4, sizes.n_embd)
     moved = x.clone()
     moved[:, 1] += 3 * case.randn(2, sizes.n_embd)
-    out, other = three(module, x)[0], three(module, moved)[0]
+    results = []
+    for given in (x, x, moved):
+        torch.manual_seed(0)  # dropout left on by mistake is for its own property to tell
+        results.append(three(module, given.clone())[0])
+    out, again, other = results
+    expect(bool(torch.isfinite(out).all()), "there is a NaN or an infinity in the result", "结果里出现了 NaN 或无穷大")
+    expect(
+        case.close(out, again),
+        "two calls with the same input and the same seed gave different results",
+        "同样的输入、同样的种子，两次调用的结果不同",
+    )
     expect(
         not case.close(out[:, [0, 2, 3]], other[:, [0, 2, 3]]),
         "no token's result depends on another token: nothing attends",
@@ -778,7 +807,7 @@ def block_model(answer, case):
         expected = model.double()(ids).logits
         x = start = (model.transformer.wte(ids) + model.transformer.wpe.weight).to(case.dtype)
         for state in states:
-            x, _, _ = three(build_block(answer, case, sizes, state), x)
+            x, _, _ = three(build_block(answer, case, sizes, state), x.clone())
 
         def logits(x):
             return model.lm_head(model.transformer.ln_f(x.double()))
@@ -798,7 +827,7 @@ def block_values(answer, case):
     state, x = block_state(case, sizes), case.randn(2, 5, 12)
     module = build_block(answer, case, sizes, state)
     with torch.no_grad():
-        expect_block(case, three(module, x)[0], x, state, sizes)
+        expect_block(case, three(module, x.clone())[0], x, state, sizes)
 
 
 @GPT2Block.property("returns what each sublayer has added", "返回每个子层加上的东西", EXACT, weight=3)
@@ -807,7 +836,7 @@ def block_parts(answer, case):
     state, x = block_state(case, sizes), case.randn(2, 5, 12)
     module = build_block(answer, case, sizes, state)
     with torch.no_grad():
-        out, attended, computed = three(module, x)
+        out, attended, computed = three(module, x.clone())
         expect_block(case, out, x, state, sizes)
         first = block(x, state, sizes, order="attention alone")
         second = block(x, state, sizes) - x.double() - first
@@ -825,7 +854,7 @@ def block_parts(answer, case):
             ("computed holds what attention added too", "computed 里还有注意力加上的东西"): first + second,
         }
         case.expect_close(computed, second, mistakes)
-        out, attended, computed = three(module.train(), x)
+        out, attended, computed = three(module.train(), x.clone())
         otherwise = (
             "while training x + attended + computed is not out: return the results as they were added, after dropout",
             "训练时 x + attended + computed 不等于 out：应返回丢弃之后、真正加上去的结果",
@@ -842,7 +871,7 @@ def block_config(answer, case):
         (name, value), *_ = more.items()
         otherwise = f"with {name} = {value} the result is another", f"{name} = {value} 时结果不对"
         with torch.no_grad():
-            expect_block(case, three(module, x)[0], x, state, sizes, otherwise)
+            expect_block(case, three(module, x.clone())[0], x, state, sizes, otherwise)
 
 
 @GPT2Block.property("LayerNorm's eps shows on a small stream", "残差流很小时，eps 看得出来", (torch.float64,))
@@ -852,7 +881,7 @@ def block_eps(answer, case):
         state, x = block_state(case, sizes), 0.003 * case.randn(2, 5, 12)
         module = build_block(answer, case, sizes, state)
         with torch.no_grad():
-            expect_block(case, three(module, x)[0], x, state, sizes)
+            expect_block(case, three(module, x.clone())[0], x, state, sizes)
 
 
 @GPT2Block.property("no token sees a later one", "没有词元看得到后面的词元")
@@ -861,7 +890,7 @@ def block_causal(answer, case):
     module = build_block(answer, case, sizes, block_state(case, sizes))
     x = case.randn(1, 5, 12)
     with torch.no_grad():
-        before = three(module, x)[0]
+        before = three(module, x.clone())[0]
         for position in reversed(range(5)):
             moved = x.clone()
             moved[:, position] = case.randn(12)
@@ -887,7 +916,7 @@ def block_dropout(answer, case):
     state = block_state(case, sizes)
     whole = block(x, state, sizes)
     with torch.no_grad():
-        plain, _, _ = three(build_block(answer, case, sizes, state).train(), x)
+        plain, _, _ = three(build_block(answer, case, sizes, state).train(), x.clone())
         expect_block(case, plain, x, state, sizes)
 
         sizes = config(**BLOCK, **nothing | dict(resid_pdrop=1.0))
@@ -907,7 +936,7 @@ def block_dropout(answer, case):
             "resid_pdrop = 1 时，训练中两个子层都被丢弃，forward(x) 就是 x："
             "有一个没有被丢弃，或者 dropout 放在了 c_proj 之前，它的偏置还是加了进来",
         )
-        got, _, _ = three(build_block(answer, case, sizes, state).train(), x)
+        got, _, _ = three(build_block(answer, case, sizes, state).train(), x.clone())
         case.expect_close(got, x, mistakes, otherwise)
 
         sizes = config(**BLOCK, **nothing | dict(attn_pdrop=1.0))
@@ -923,7 +952,7 @@ def block_dropout(answer, case):
             "attn_pdrop = 1 时，训练中的注意力只剩 c_proj 的偏置：attn_pdrop 作用于 softmax 之后的权重，别处都不用",
         )
         expected = block(x, state, sizes, attention_drop=True)
-        got, _, _ = three(build_block(answer, case, sizes, state).train(), x)
+        got, _, _ = three(build_block(answer, case, sizes, state).train(), x.clone())
         case.expect_close(got, expected, mistakes, otherwise)
 
 
@@ -934,14 +963,14 @@ def block_chance(answer, case):
     module = build_block(answer, case, sizes, state)
     with torch.no_grad():
         expect(
-            case.close(three(module, x)[0], three(module, x)[0])
-            and case.close(three(module, x)[0], block(x, state, sizes)),
+            case.close(three(module, x.clone())[0], three(module, x.clone())[0])
+            and case.close(three(module, x.clone())[0], block(x, state, sizes)),
             "in evaluation mode something is dropped, or values are off: dropout is for training (self.training)",
             "评估模式下有东西被丢弃，或者数值不对：dropout 只在训练时用（self.training）",
         )
         module.train()
         expect(
-            not case.close(three(module, x)[0], three(module, x)[0]),
+            not case.close(three(module, x.clone())[0], three(module, x.clone())[0]),
             "two calls while training are the same at resid_pdrop = attn_pdrop = 0.5: nothing is dropped",
             "resid_pdrop = attn_pdrop = 0.5 时，训练中两次调用的结果相同：什么也没有丢弃",
         )
@@ -1068,7 +1097,8 @@ def expect_contributions(answer, *given: Tensor) -> Tensor:
 def contributions_values(answer, case):
     for sizes in (dict(), dict(d_model=5), dict(n_head=1), dict(n_head=2, t=1, d_k=3)):
         given = contribution_arguments(case, 2, **sizes)
-        case.expect_close(expect_contributions(answer, *given), contributions(*given), contribution_mistakes(*given))
+        terms = expect_contributions(answer, *(argument.clone() for argument in given))
+        case.expect_close(terms, contributions(*given), contribution_mistakes(*given))
 
 
 @head_contributions.property("the terms add up to the output", "各项之和就是输出", weight=3)
@@ -1136,7 +1166,7 @@ def contributions_transformers(answer, case):
 def contributions_bias(answer, case):
     z, w_o, b_o = contribution_arguments(case, 2)
     for given in (z, 2 * z, torch.zeros_like(z)):
-        term = expect_contributions(answer, given, w_o, b_o)[:, -1]
+        term = expect_contributions(answer, given.clone(), w_o, b_o.clone())[:, -1]
         case.expect_close(
             term,
             b_o.double().expand(2, 4, 6),

@@ -77,24 +77,41 @@ def expect_booleans(out: object, device: torch.device) -> Tensor:
         f"the mask is on {mask.device.type}; it should be on {device.type}, where the input is",
         f"掩码在 {mask.device.type} 上；应与输入一样在 {device.type} 上",
     )
-    expect(bool(mask.any()) and not bool(mask.all()), "the mask says the same of all", "掩码对所有位置都一样")
+    expect_some_masked(mask)
     return mask
 
 
-def expect_untouched(function: Callable[[Tensor], object], before: Tensor, other: Tensor) -> None:
-    """Fail unless `function` leaves its tensor as it was, and takes notice of it: `other` gives another result."""
+def expect_some_masked(mask: Tensor) -> None:
+    expect(bool((mask != 0).any() and (mask == 0).any()), "the mask says the same of all", "掩码对所有位置都一样")
+
+
+def expect_heeded(function: Callable[[Tensor], object], given: Tensor, other: Tensor) -> Tensor:
+    """What `function` makes of a tensor: no NaN, the same at each call, and something else of the `other` one."""
+    result, again, changed = (expect_tensor(function(tensor.clone())) for tensor in (given, given, other))
+    expect(not bool(result.isnan().any()), "there is a NaN in the result", "结果里出现了 NaN")
+    expect(
+        torch.equal(result, again),
+        "two calls with the same input gave different results: something random is inside",
+        "同样的输入，两次调用的结果不同：里面有随机的成分",
+    )
+    expect(
+        not torch.equal(result, changed),
+        "the result does not depend on the tensor that was given",
+        "结果与传入的张量无关",
+    )
+    return result
+
+
+def expect_untouched(function: Callable[[Tensor], object], before: Tensor, other: Tensor) -> Tensor:
+    """Fail unless `function` leaves its tensor as it was; the result, which must depend on the tensor."""
     given = before.clone()
-    result = expect_tensor(function(given))
+    function(given)
     expect(
         given.dtype == before.dtype and torch.equal(given, before),
         "the tensor that was given was changed in place",
         "传入的张量被原地修改了",
     )
-    expect(
-        not torch.equal(result, expect_tensor(function(other.clone()))),
-        "the result does not depend on the tensor that was given",
-        "结果与传入的张量无关",
-    )
+    return expect_heeded(function, before, other)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
@@ -157,6 +174,7 @@ def causal_more_queries(answer, case):
 def causal_boolean(answer, case):
     mask = expect_booleans(answer(3, 4), torch.device("cpu"))
     expect_shape("mask", mask, (3, 4))
+    expect(bool(mask.any(-1).all()), "a query sees no key at all", "有一个查询什么键都看不到")
     expect_causal(lambda t_q, t_k: answer(t_q, t_k)[-1:], [(1, 4)])
 
 
@@ -229,9 +247,15 @@ def weights(answer, scores: Tensor, mask: Tensor) -> Tensor:
 
 
 def shares(answer, scores: Tensor, mask: Tensor) -> Tensor:
-    """The answer's weights, which at least must be none below 0."""
+    """The answer's weights, which at least must be shares, and depend on the mask."""
+    expect_heeded(lambda mask: weights(answer, scores.detach().clone(), mask), mask, ~mask)
     got = weights(answer, scores, mask)
     expect(bool((got >= 0).all()), "a weight is negative or NaN: no softmax", "有负的或 NaN 的权重：没有做 softmax")
+    expect(
+        got.dim() != 2 or bool((got.sum(-1) < 1.1).all()),  # the axis in a batch has its own property
+        "a row of weights sums to more than 1: no softmax",
+        "有一行权重之和大于 1：没有做 softmax",
+    )
     return got
 
 
@@ -239,7 +263,7 @@ def expect_no_nan(row: Tensor) -> None:
     expect(
         not bool(row.isnan().any()),
         "a row with nothing allowed became NaN (softmax of −inf alone is 0/0); it should be zeros",
-        "没有一项允许的行变成了 NaN（全是 −inf 的 softmax 是 0/0）；应全为零",
+        "空行变成了 NaN（全是 −inf 的 softmax 是 0/0）；应全为零",
     )
 
 
@@ -248,7 +272,7 @@ def expect_no_nan(row: Tensor) -> None:
 )
 def softmax_values(answer, case):
     scores = case.randn(3, 5)
-    got = weights(answer, scores, MASK)
+    got = weights(answer, scores.clone(), MASK)
     case.expect_close(got, softmax_reference(scores, MASK), softmax_mistakes(scores, MASK))
     left = got[~MASK.to(got.device)].abs().max().item()
     expect(
@@ -258,10 +282,10 @@ def softmax_values(answer, case):
     )
 
 
-@masked_softmax.property("a row with nothing allowed is all zeros", "没有一项允许的行全为零", weight=3)
+@masked_softmax.property("a row with nothing allowed is all zeros", "空行全为零", weight=3)
 def softmax_empty_row(answer, case):
     scores = case.randn(3, 4)
-    got = weights(answer, scores, EMPTY)
+    got = weights(answer, scores.clone(), EMPTY)
     expect_shape("weights", got, (3, 4))
     expect_no_nan(got[1])
     rows = softmax_reference(scores, EMPTY)
@@ -285,7 +309,7 @@ def softmax_empty_row(answer, case):
 @masked_softmax.property("gradients are right, and 0 where masked", "梯度正确，遮住处为 0", weight=3)
 def softmax_gradient(answer, case):
     scores, pull = case.randn(3, 4), case.randn(3, 4)
-    exact = scores.double().requires_grad_()
+    exact = scores.double().clone().requires_grad_()  # in float64 too another tensor, with a gradient of its own
     (softmax_reference(exact, EMPTY) * pull.double()).sum().backward()
     scores.requires_grad_()
     result = weights(answer, scores, EMPTY)
@@ -311,32 +335,32 @@ def softmax_gradient(answer, case):
 
 @masked_softmax.property("whatever stands at a masked place, NaN and ∞ too", "遮住处是什么都不要紧，NaN 与 ∞ 也一样")
 def softmax_ignores_masked(answer, case):
-    pull = case.randn(3, 5)
-
-    def value_and_gradient(scores):
-        scores = scores.detach().requires_grad_()
-        result = weights(answer, scores, MASK)
+    def value_and_gradient(scores, mask, pull):
+        scores = scores.detach().clone().requires_grad_()
+        result = weights(answer, scores, mask)
+        expect_shape("weights", result, mask.shape)
         expect(result.requires_grad, "the result has lost its gradient", "结果没有梯度了")
         (result * pull).sum().backward()
-        return result, scores.grad
+        # a NaN that stands there whatever the masked scores are is for other properties to tell
+        return result.nan_to_num(nan=9), scores.grad.nan_to_num(nan=9)
 
-    scores = case.randn(3, 5)
-    clean, slope = value_and_gradient(scores)
-    case.expect_close(clean, softmax_reference(scores, MASK), softmax_mistakes(scores, MASK))
-    for name, odd in (("1e4", 1e4), ("inf", math.inf), ("-inf", -math.inf), ("NaN", math.nan)):
-        spoilt, steep = value_and_gradient(scores.masked_fill(~MASK.to(scores.device), odd))
-        shows = (
-            f"a masked score of {name} shows in the weights: mask first, then take the row's maximum and exp",
-            f"遮住的分数为 {name} 时，影响了权重：应先遮住，再求该行的最大值和 exp",
-        )
-        bad = (
-            f"a masked score of {name} shows in the gradient: masking after exp is too late on the way back",
-            f"遮住的分数为 {name} 时，影响了梯度：在 exp 之后才遮住，反向传播时就晚了",
-        )
-        expect(bool(torch.isfinite(spoilt).all()), *shows)
-        case.expect_close(spoilt, clean, otherwise=shows)
-        expect(bool(torch.isfinite(steep).all()), *bad)
-        case.expect_close(steep, slope, otherwise=bad)
+    for mask in (MASK, EMPTY):
+        scores, pull, seen = case.randn(*mask.shape), case.randn(*mask.shape), mask.any(-1)
+        clean, slope = value_and_gradient(scores, mask, pull)
+        mistakes = {sentence: wrong[seen] for sentence, wrong in softmax_mistakes(scores, mask).items()}
+        case.expect_close(clean[seen], softmax_reference(scores, mask)[seen], mistakes)
+        for name, odd in (("1e4", 1e4), ("inf", math.inf), ("-inf", -math.inf), ("NaN", math.nan)):
+            spoilt, steep = value_and_gradient(scores.masked_fill(~mask.to(scores.device), odd), mask, pull)
+            shows = (
+                f"a masked score of {name} shows in the weights: mask first, then take the row's maximum and exp",
+                f"遮住的分数为 {name} 时，影响了权重：应先遮住，再求该行的最大值和 exp",
+            )
+            bad = (
+                f"a masked score of {name} shows in the gradient: masking after exp is too late on the way back",
+                f"遮住的分数为 {name} 时，影响了梯度：在 exp 之后才遮住，反向传播时就晚了",
+            )
+            case.expect_close(spoilt, clean, otherwise=shows)
+            case.expect_close(steep, slope, otherwise=bad)
 
 
 @masked_softmax.property(
@@ -351,7 +375,13 @@ def softmax_extreme(answer, case):
         "allowed scores that are very low lost to the masked ones: what stands for −inf is not low enough",
         "允许的分数很低时，输给了被遮住的：代替 −inf 的数还不够低",
     )
-    case.expect_close(weights(answer, scores, mask), expected, otherwise=lost)
+    rounded = (
+        "a logarithm is lost beside scores as large as these: take exp of the score less the row's maximum, "
+        "and divide by the sum",
+        "分数这么大时，加上一个对数等于没加：应减去该行的最大值，取 exp，再除以总和",
+    )
+    mistakes = {rounded: torch.tensor([[1, 1, 0, 0], [1, 0, 0, 0], [0, 1 / 3, 1 / 3, 1 / 3]])}
+    case.expect_close(weights(answer, scores, mask), expected, mistakes, otherwise=lost)
 
 
 @masked_softmax.property("leading dimensions are a batch, the mask broadcasts", "前置维度当作批次，掩码可以广播")
@@ -360,7 +390,7 @@ def softmax_batch(answer, case):
         return shares(answer, scores, noise > -0.5)
 
     scores, noise = case.randn(4, 5), case.randn(4, 5)
-    expect_shape("weights", function(scores, noise), (4, 5))
+    expect_shape("weights", expect_heeded(lambda scores: function(scores, noise), scores, -scores), (4, 5))
     case.expect_batch(function, (4, 5), (4, 5), leads=[((2, 3), (2, 3)), ((2, 3), ()), ((2, 3), (2, 1)), ((1,), (1,))])
     case.expect_batch(function, (4, 5), (1, 5), leads=[((3,), (3,)), ((2, 3), (2, 1))])
 
@@ -368,12 +398,12 @@ def softmax_batch(answer, case):
 @masked_softmax.property("leaves the mask untouched", "不改动掩码", ONCE)
 def softmax_mask_untouched(answer, case):
     scores, mask = case.randn(3, 5), MASK.to(case.device)
-    expect_untouched(lambda mask: answer(scores, mask), mask, ~mask)
-    expect_untouched(lambda scores: answer(scores, mask.clone()), scores, -scores)
+    expect_untouched(lambda mask: answer(scores.clone(), mask), mask, ~mask)
+    expect_heeded(lambda scores: shares(answer, scores, mask), scores, -scores)
 
 
 masked_softmax.add_standard_properties(
-    lambda case: (case.randn(2, 3, 4),),
+    lambda case: (case.randn(3, 4),),
     lambda answer, case: lambda scores: shares(answer, scores, EMPTY),
 )
 
@@ -490,7 +520,8 @@ def combine_dtypes(answer, case):
     "a boolean tensor on the device of the attention mask", "是布尔张量，与 attention_mask 同设备", ONCE
 )
 def combine_boolean(answer, case):
-    mask = expect_booleans(answer(PADDED["left"].clone().to(case.device), 5), case.device)
+    left, right = (real.to(case.device) for real in PADDED.values())
+    mask = expect_booleans(expect_heeded(lambda real: answer(real, 5), left, right), case.device)
     expect_shape("mask", mask, (3, 1, 5, 5))
 
 
@@ -518,8 +549,9 @@ def combine_attends(answer, case):
 def combine_untouched(answer, case):
     for dtype in (torch.int64, torch.bool):
         left, right = (real.to(case.device, dtype) for real in PADDED.values())
-        expect_untouched(lambda real: answer(real, 5), left, right)
-        expect_shape("mask", answer(left, 5), (3, 1, 5, 5))
+        mask = expect_untouched(lambda real: answer(real, 5), left, right)
+        expect_shape("mask", mask, (3, 1, 5, 5))
+        expect_some_masked(mask)
 
 
 # --- position_ids ---------------------------------------------------------------------------------------------
@@ -572,6 +604,16 @@ def ids_of(answer, real: Tensor) -> Tensor:
     return ids.cpu()
 
 
+def expect_numbered(ids: Tensor, real: Tensor) -> None:
+    """Fail unless the words of each text have ids of their own, whichever these are."""
+    for row, own in zip(ids.cpu(), real.bool().cpu(), strict=True):
+        expect(
+            len(row[own].unique()) == int(own.sum()),
+            "two words of a text have the same id",
+            "同一段文本里，有两个词的编号相同",
+        )
+
+
 @position_ids.property(
     "words are counted from 0, wherever the padding stands", "无论填充在哪里，词都从 0 数起", ONCE, weight=3
 )
@@ -591,9 +633,10 @@ def positions_of_words(answer, case):
 
 @position_ids.property("padding gets 0", "填充的编号是 0", ONCE, weight=3)
 def positions_of_padding(answer, case):
+    expect_heeded(answer, PADDINGS[:1], PADDINGS[1:2])
     for real in PADDINGS:
         ids, pads = ids_of(answer, real[None])[0], ~real.bool()
-        expect(real.sum() < 2 or bool(ids.any()), "every id is 0, those of the words too", "所有编号都是 0，词的也是")
+        expect_numbered(ids[None], real[None])
         expect(
             not bool((ids[pads] < 0).any()),
             "a pad is at −1, which no embedding has: the lookup fails, or takes the last row; give it 0",
@@ -677,18 +720,21 @@ def positions_dtypes(answer, case):
 def positions_integers(answer, case):
     for dtype in (torch.int64, torch.bool, case.dtype):
         real = PADDINGS.to(case.device, dtype)
-        ids = expect_tensor(answer(real.clone()))
+        ids = expect_heeded(answer, real, real.flip(0))
         expect(
             (ids.dtype, ids.device.type) == (torch.int64, case.device.type),
             f"from a mask that is {describe(real)} came ids that are {describe(ids)}; make them int64 on its device",
             f"掩码是 {describe(real)}，编号却是 {describe(ids)}；应是同一设备上的 int64",
         )
-        expect(ids.shape == real.shape and bool(ids.any()), "there are no ids", "没有编号")
+        expect_shape("position_ids", ids, real.shape)
+        expect_numbered(ids, real)
 
 
 @position_ids.property("leaves the attention mask untouched", "不改动 attention_mask", ONCE)
 def positions_untouched(answer, case):
-    expect_untouched(answer, PADDINGS.to(case.device), PADDINGS.flip(0).to(case.device))
+    ids = expect_untouched(answer, PADDINGS.to(case.device), PADDINGS.flip(0).to(case.device))
+    expect_shape("position_ids", ids, PADDINGS.shape)
+    expect_numbered(ids, PADDINGS)
 
 
 # --- window_mask and prefix_mask ------------------------------------------------------------------------------
@@ -799,7 +845,7 @@ def window_each(answer, case):
 def window_boolean(answer, case):
     expect_shape("mask", expect_booleans(answer(5, 3), torch.device("cpu")), (5, 5))
     sizes = torch.tensor([2, 3], device=case.device)
-    mask = expect_booleans(answer(5, sizes), case.device)
+    mask = expect_booleans(expect_heeded(lambda sizes: answer(5, sizes), sizes, sizes.flip(0)), case.device)
     expect_shape("mask", mask, (2, 5, 5))
     expect(not torch.equal(mask[0], mask[1]), "windows of 2 and 3 gave the same", "窗口为 2 与 3 时结果相同")
 
@@ -807,7 +853,9 @@ def window_boolean(answer, case):
 @window_mask.property("leaves the windows untouched", "不改动窗口张量", ONCE)
 def window_untouched(answer, case):
     one, other = (torch.tensor(sizes, device=case.device) for sizes in ([2, 3], [1, 4]))
-    expect_untouched(lambda sizes: answer(5, sizes), one, other)
+    mask = expect_untouched(lambda sizes: answer(5, sizes), one, other)
+    expect_shape("mask", mask, (2, 5, 5))
+    expect_some_masked(mask)
 
 
 @prefix_mask.property(
@@ -836,7 +884,7 @@ def prefix_each(answer, case):
 def prefix_boolean(answer, case):
     expect_shape("mask", expect_booleans(answer(5, 3), torch.device("cpu")), (5, 5))
     sizes = torch.tensor([2, 3], device=case.device)
-    mask = expect_booleans(answer(5, sizes), case.device)
+    mask = expect_booleans(expect_heeded(lambda sizes: answer(5, sizes), sizes, sizes.flip(0)), case.device)
     expect_shape("mask", mask, (2, 5, 5))
     expect(not torch.equal(mask[0], mask[1]), "prefixes of 2 and 3 gave the same", "前缀为 2 与 3 时结果相同")
 
@@ -844,4 +892,6 @@ def prefix_boolean(answer, case):
 @prefix_mask.property("leaves the prefixes untouched", "不改动前缀长度张量", ONCE)
 def prefix_untouched(answer, case):
     one, other = (torch.tensor(sizes, device=case.device) for sizes in ([2, 3], [0, 4]))
-    expect_untouched(lambda sizes: answer(5, sizes), one, other)
+    mask = expect_untouched(lambda sizes: answer(5, sizes), one, other)
+    expect_shape("mask", mask, (2, 5, 5))
+    expect_some_masked(mask)

@@ -24,6 +24,10 @@ CONTEXT_2 = [0.4419, 0.6515, 0.5683]
 # fmt: on
 
 OTHER_DIMENSION = ("the shares run over the rows; they run over the last dimension", "沿行的方向分了份额；应沿最后一维")
+PRINTED = (
+    "right for the six words that the chapter prints, wrong for others: compute the result",
+    "正文里印出的六个词对了，换一组就错：结果要算出来",
+)
 NOT_SHIFT = ("a row keeps its shares when a constant is added to it", "一行加上同一个数，份额应不变")
 
 
@@ -45,6 +49,19 @@ OWN_WORD = (
 
 def scores_pair(answer, x: Tensor) -> tuple[Tensor, Tensor]:
     return expect_pair(answer(x), "scores", "nearest")
+
+
+def scores_and_nearest(answer, case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The pair, once it is known to have the shapes that the exercise asks for and scores that differ in a row."""
+    scores, nearest = scores_pair(answer, x)
+    expect_shape("scores", scores, (*x.shape[:-1], x.shape[-2]))
+    expect_shape("nearest", nearest, x.shape[:-1])
+    expect(
+        not case.close(scores, scores[..., :1].expand_as(scores)),
+        "a word has the same score with all words: the scores do not depend on the other word",
+        "一个词与所有词的分数都一样：分数与另一个词无关",
+    )
+    return scores, nearest
 
 
 def others(scores: Tensor) -> Tensor:
@@ -94,7 +111,7 @@ def expect_nearest(case: Case, nearest: Tensor, x: Tensor) -> None:
 @attention_scores.property("the dot product of every pair of words", "每一对词的点积", weight=3)
 def scores_dots(answer, case):
     x = case.randn(5, 3)
-    scores, _ = scores_pair(answer, x)
+    scores, _ = scores_pair(answer, x.clone())
     expect(
         not torch.isneginf(scores).any(),
         "a word's score with itself became −∞ in `scores` too: mask a copy of it",
@@ -130,24 +147,22 @@ def scores_dots(answer, case):
 @attention_scores.property("the nearest other word", "离得最近的别的词", weight=3)
 def scores_nearest(answer, case):
     words = case.tensor(WORDS)
-    expect_nearest(case, scores_pair(answer, words)[1], words)
+    expect_nearest(case, scores_pair(answer, words.clone())[1], words)
     lonely = case.tensor([[1.0, 0.0], [-0.5, 1.0], [-0.25, -1.0]])  # every two have a negative score
-    _, nearest = scores_pair(answer, lonely)
+    _, nearest = scores_pair(answer, lonely.clone())
     expect(
         nearest.tolist() != [0, 1, 2],
         "where all other scores are negative a word came out as nearest to itself: 0 is not low enough, −∞ is",
         "与其他词的分数全为负时，最近的成了它自己：用 0 排除还不够低，应用 −∞",
     )
     for x in (lonely, case.randn(2, 6, 4), case.randn(2, 3)):
-        expect_nearest(case, scores_pair(answer, x)[1], x)
+        expect_nearest(case, scores_pair(answer, x.clone())[1], x)
 
 
 @attention_scores.property("leading dimensions are a batch", "前置维度当作批次")
 def scores_batch(answer, case):
     def scores_and_best(x: Tensor) -> tuple[Tensor, Tensor]:
-        scores, nearest = scores_pair(answer, x)
-        expect_shape("scores", scores, (*x.shape[:-1], x.shape[-2]))
-        expect_shape("nearest", nearest, x.shape[:-1])
+        scores, nearest = scores_and_nearest(answer, case, x)
         return scores, dots(x).gather(-1, nearest.long()[..., None])
 
     case.expect_batch(scores_and_best, (4, 3), leads=[((2, 3),), ((3,),), ((1,),)])
@@ -160,17 +175,12 @@ def scores_order(answer, case):
         "with the words in another order, the same words get other scores: something depends on the position",
         "换一下词的次序，同样的词得到不同的分数：有的计算依赖位置",
     )
-    case.expect_follows_order(lambda x: scores_pair(answer, x)[0].sort(-1).values, case.randn(5, 3), otherwise)
-
-
-def scores_of(answer, x: Tensor) -> Tensor:
-    scores, _ = scores_pair(answer, x)
-    expect_shape("scores", scores, (*x.shape[:-1], x.shape[-2]))
-    return scores
+    scores = partial(scores_and_nearest, answer, case)
+    case.expect_follows_order(lambda x: scores(x)[0].sort(-1).values, case.randn(5, 3), otherwise)
 
 
 attention_scores.add_standard_properties(
-    lambda case: (case.randn(2, 4, 3),), lambda answer, case: partial(scores_of, answer)
+    lambda case: (case.randn(2, 4, 3),), lambda answer, case: lambda x: scores_and_nearest(answer, case, x)[0]
 )
 
 
@@ -195,21 +205,23 @@ def positive(case: Case, *shape: int) -> Tensor:
 
 @normalize.property("known shares of six scores", "六个分数的已知份额", (torch.float32,), weight=3)
 def normalize_golden(answer, case):
-    scores = case.tensor(SCORES_2)
+    scores, other = case.tensor(SCORES_2), positive(case, 6)
     by_sum, by_softmax = case.tensor(SHARES_2_SUM), case.tensor(SHARES_2_SOFTMAX)
     case.expect_close(
-        answer(scores, SUM, 1.0),
+        answer(scores.clone(), SUM, 1.0),
         by_sum,
         {('"sum" gave the shares of "softmax"', "“sum” 给出了 softmax 的份额"): by_softmax},
     )
     case.expect_close(
-        answer(scores, SOFTMAX, 1.0),
+        answer(scores.clone(), SOFTMAX, 1.0),
         by_softmax,
         {
             ('"softmax" gave the shares of "sum"', "“softmax” 给出了 sum 的份额"): by_sum,
             ("the powers are those of 2; take exp", "用的是 2 的幂；应取 exp"): torch.softmax(scores * math.log(2), -1),
         },
     )
+    for how in (SUM, SOFTMAX):
+        case.expect_close(answer(other.clone(), how, 1.0), shares(other, how, 1.0), otherwise=PRINTED)
 
 
 @normalize.property("the temperature divides the scores", "分数除以温度", weight=3)
@@ -231,7 +243,7 @@ def normalize_temperature(answer, case):
             ("the temperature is squared", "温度被平方了"): shares(scores, SOFTMAX, temperature**2),
             OTHER_DIMENSION: torch.softmax(scores.double() / temperature, -2),
         }
-        case.expect_close(answer(scores, SOFTMAX, temperature), shares(scores, SOFTMAX, temperature), mistakes)
+        case.expect_close(answer(scores.clone(), SOFTMAX, temperature), shares(scores, SOFTMAX, temperature), mistakes)
         by_sum = shares(scores, SUM, temperature)
         mistakes = {
             (
@@ -245,7 +257,7 @@ def normalize_temperature(answer, case):
             ('with "sum" there are no powers', "用 sum 时没有乘幂"): powered / powered.sum(-1, keepdim=True),
             OTHER_DIMENSION: scores.double() / scores.double().sum(-2, keepdim=True),
         }
-        case.expect_close(answer(scores, SUM, temperature), by_sum, mistakes)
+        case.expect_close(answer(scores.clone(), SUM, temperature), by_sum, mistakes)
 
 
 @normalize.property("each row adds up to one", "每一行加起来等于一")
@@ -253,7 +265,7 @@ def normalize_rows(answer, case):
     for shape in ((5,), (4, 4), (2, 3, 6)):
         scores = positive(case, *shape)
         for how in (SUM, SOFTMAX):
-            got = answer(scores, how, 0.7)
+            got = answer(scores.clone(), how, 0.7)
             case.expect_close(got, shares(scores, how, 0.7), {OTHER_DIMENSION: columns(scores, how, 0.7)})
             sums = got.double().sum(-1)
             case.expect_close(sums, torch.ones_like(sums))
@@ -269,7 +281,7 @@ def normalize_invariance(answer, case):
     scores = positive(case, 3, 5)
     rows = case.tensor([[-4.0], [1.0], [8.0]])
     moved = scores + rows
-    case.expect_close(answer(moved, SOFTMAX, 0.5), shares(moved, SOFTMAX, 0.5), otherwise=NOT_SHIFT)
+    case.expect_close(answer(moved.clone(), SOFTMAX, 0.5), shares(moved, SOFTMAX, 0.5), otherwise=NOT_SHIFT)
     factor = case.tensor([[-2.0], [0.5], [4.0]])
     negative = (
         "shares by sum change when a row is multiplied by a number; keep signs, take no abs",
@@ -277,7 +289,7 @@ def normalize_invariance(answer, case):
     )
     case.expect_close(answer(scores * factor, SUM, 0.5), shares(scores, SUM, 0.5), otherwise=negative)
     signed = case.tensor([[3.0, -1.0, 2.0], [1.0, 1.0, -4.0]])
-    case.expect_close(answer(signed, SUM, 2.0), shares(signed, SUM, 2.0), otherwise=negative)
+    case.expect_close(answer(signed.clone(), SUM, 2.0), shares(signed, SUM, 2.0), otherwise=negative)
 
 
 @normalize.property("large scores and small temperatures do not overflow", "分数很大、温度很小也不溢出")
@@ -289,7 +301,7 @@ def normalize_stable(answer, case):
         "scores of 10000, 9936, −10000 should give 1, 0, 0: were they clamped, or one maximum taken for all rows?",
         "分数为 10000、9936、−10000 时，份额应为 1、0、0：是否截断了分数，或者所有行共用了一个最大值？",
     )
-    case.expect_close(answer(high, SOFTMAX, 1.0), expected, otherwise=otherwise)
+    case.expect_close(answer(high.clone(), SOFTMAX, 1.0), expected, otherwise=otherwise)
     cold = (
         "scores divided by a small temperature overflow: subtract each row's maximum first, then divide",
         "分数除以很小的温度会溢出：应先减去每行的最大值，再除",
@@ -298,7 +310,7 @@ def normalize_stable(answer, case):
     expect(bool(torch.isfinite(got).all()), *cold)
     case.expect_close(got, expected, otherwise=cold)
     small = case.tensor([3.0, 1.0, 4.0])
-    case.expect_close(answer(small, SUM, 1e-4), shares(small, SUM, 1.0), otherwise=cold)
+    case.expect_close(answer(small.clone(), SUM, 1e-4), shares(small, SUM, 1.0), otherwise=cold)
 
 
 @normalize.property("cold picks the highest, hot shares evenly", "低温只取最高，高温平分")
@@ -309,7 +321,7 @@ def normalize_limits(answer, case):
         "温度为 1e-3 时，两个并列最高的分数应平分：0、0.5、0、0.5",
     )
     case.expect_close(
-        answer(scores, SOFTMAX, 1e-3),
+        answer(scores.clone(), SOFTMAX, 1e-3),
         case.tensor([[0, 0.5, 0, 0.5], [0, 1, 0, 0]]),
         {
             (
@@ -320,13 +332,13 @@ def normalize_limits(answer, case):
         otherwise=ties,
     )
     even = ("at temperature 1e5 all shares are nearly equal", "温度为 1e5 时，各份应几乎相等")
-    case.expect_close(answer(scores, SOFTMAX, 1e5), shares(scores, SOFTMAX, 1e5), otherwise=even)
+    case.expect_close(answer(scores.clone(), SOFTMAX, 1e5), shares(scores, SOFTMAX, 1e5), otherwise=even)
 
 
 @normalize.property("a wrong `how` or temperature is refused", "拒绝错误的 how 或温度", (torch.float32,))
 def normalize_refuses(answer, case):
     scores = positive(case, 2, 3)
-    case.expect_close(answer(scores, SOFTMAX, 0.5), shares(scores, SOFTMAX, 0.5))
+    case.expect_close(answer(scores.clone(), SOFTMAX, 0.5), shares(scores, SOFTMAX, 0.5))
     for how, temperature, given in (("mean", 1.0, "mean"), (SOFTMAX, 0.0, "0"), (SOFTMAX, -2.0, "2"), (SUM, -2.0, "2")):
         try:
             answer(scores, how, temperature)
@@ -344,7 +356,7 @@ def normalize_refuses(answer, case):
 
 
 def both_ways(answer, case: Case, scores: Tensor) -> list[Tensor]:
-    found = [expect_tensor(answer(scores, how, 0.7)) for how in (SUM, SOFTMAX)]
+    found = [expect_tensor(answer(scores, how, 0.25)) for how in (SUM, SOFTMAX)]
     for got in found:
         expect_shape("the result", got, scores.shape)
         expect(
@@ -352,6 +364,11 @@ def both_ways(answer, case: Case, scores: Tensor) -> list[Tensor]:
             "the scores came back as they were",
             "返回的就是原来的分数",
         )
+    expect(
+        not case.close(*found),
+        '"sum" and "softmax" gave the same shares: the result does not depend on `how`',
+        "sum 与 softmax 给出了同样的份额：结果与 how 无关",
+    )
     return found
 
 
@@ -371,11 +388,26 @@ def context_pair(answer, x: Tensor) -> tuple[Tensor, Tensor]:
     return expect_pair(answer(x), "context", "breadth")
 
 
-def context_and_breadth(answer, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The pair, once it is known to have the shapes that the exercise asks for."""
+def context_and_breadth(answer, case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The pair, once it has the shapes that the exercise asks for and comes from weights that depend on the words.
+
+    A mixture whose weights are always the same is linear in the words: the context of a sum is the sum of contexts.
+    """
+    words = x.detach().clone()
     context, breadth = context_pair(answer, x)
     expect_shape("context", context, x.shape)
     expect_shape("breadth", breadth, x.shape[:-1])
+    same, squares, sums = (context_pair(answer, y)[0] for y in (words.clone(), words**2, words + words**2))
+    expect(
+        case.close(same, context),
+        "two calls with the same words gave different contexts: something random is inside",
+        "同样的词，两次调用得到不同的上下文：里面有随机的成分",
+    )
+    expect(
+        x.shape[-2] == 1 or not case.close(sums, same + squares),
+        "the words are always mixed in the same way: the weights do not depend on the words",
+        "不论是什么词，混合的方式都一样：权重与词无关",
+    )
     return context, breadth
 
 
@@ -411,13 +443,14 @@ def wrong_weights(x: Tensor) -> dict[Text, Tensor]:
 
 @context_vectors.property("known numbers of the six words", "六个词的已知结果", (torch.float32,), weight=3)
 def context_golden(answer, case):
-    x = case.tensor(WORDS)
-    context, breadth = context_pair(answer, x)
+    x, other = case.tensor(WORDS), case.randn(6, 3)
+    context, breadth = context_pair(answer, x.clone())
     expect_shape("context", context, (6, 3))
     mistakes = {name: context_reference(x, weights)[0][1] for name, weights in wrong_weights(x).items()}
     case.expect_close(context[1], case.tensor(CONTEXT_2), mistakes)
     case.expect_close(context, context_reference(x)[0])
     case.expect_close(breadth, context_reference(x)[1])
+    case.expect_close(context_pair(answer, other.clone())[0], context_reference(other)[0], otherwise=PRINTED)
 
 
 @context_vectors.property(
@@ -425,7 +458,7 @@ def context_golden(answer, case):
 )
 def context_weighted(answer, case):
     x = case.randn(5, 3)
-    context, _ = context_pair(answer, x)
+    context, _ = context_pair(answer, x.clone())
     mistakes = {name: context_reference(x, weights)[0] for name, weights in wrong_weights(x).items()}
     weights = dots(x).softmax(-1)
     mistakes |= {
@@ -439,7 +472,7 @@ def context_weighted(answer, case):
 @context_vectors.property("the breadth is one over the sum of squared weights", "宽度是权重平方和的倒数", weight=3)
 def context_breadth(answer, case):
     x = case.randn(5, 3)
-    _, breadth = context_pair(answer, x)
+    _, breadth = context_pair(answer, x.clone())
     weights = dots(x).softmax(-1)
     mistakes = {
         ("this is the sum of squares; the breadth is one over it", "这是平方和；宽度是它的倒数"): weights.square().sum(
@@ -472,7 +505,7 @@ def context_breadth(answer, case):
 def context_hull(answer, case):
     x = case.randn(6, 3)
     x[:, 0] = 1.0  # a feature that all words share stays as it is, whatever the shares are
-    context, _ = context_pair(answer, x)
+    context, _ = context_pair(answer, x.clone())
     expect_shape("context", context, (6, 3))
     case.expect_close(
         context[:, 0],
@@ -498,6 +531,7 @@ def context_hull(answer, case):
         "all words have the same context vector: the weights do not depend on who reads",
         "所有词的上下文向量都一样：权重与谁在读无关",
     )
+    context_and_breadth(answer, case, x)
 
 
 @context_vectors.property("the order of the words does not matter", "与词的次序无关")
@@ -513,7 +547,7 @@ def context_order(answer, case):
 
 @context_vectors.property("leading dimensions are a batch", "前置维度当作批次")
 def context_batch(answer, case):
-    both = partial(context_and_breadth, answer)
+    both = partial(context_and_breadth, answer, case)
     case.expect_batch(both, (5, 3), leads=[((2, 3),), ((3,),), ((1,),)])
     case.expect_batch(both, (3, 3), leads=[((3,),)])  # where .T fits by its shape
     case.expect_close(both(case.randn(1, 3))[1], torch.ones(1))
@@ -532,7 +566,7 @@ def context_stable(answer, case):
 
 
 context_vectors.add_standard_properties(
-    lambda case: (case.randn(2, 4, 3),), lambda answer, case: partial(context_and_breadth, answer)
+    lambda case: (case.randn(2, 4, 3),), lambda answer, case: partial(context_and_breadth, answer, case)
 )
 
 
@@ -726,7 +760,7 @@ def cost_empty(answer, case):
 
 @token_cost.property("the encoder reads the very text, once", "编码函数只读一次，读的就是原文", PLAIN)
 def cost_once(answer, case):
-    text, seen = "  Your JOURNEY\nstarts.  \n", []
+    text, seen = "  Your JOURNEY\nstarts → 千里.  \n", []
 
     def encode(text: str) -> list[int]:
         seen.append(text)
@@ -744,7 +778,8 @@ def cost_once(answer, case):
         f"the encoder was called {len(seen)} times: a book takes a while, keep the result",
         f"编码函数被调用了 {len(seen)} 次：一本书要编码很久，请把结果存下来",
     )
-    expect_number("bytes_per_token", out["bytes_per_token"], 1)
+    expect_number("tokens", out["tokens"], len(text))
+    expect_number("bytes_per_token", out["bytes_per_token"], len(text.encode("utf-8")) / len(text))
 
 
 @token_cost.property("three ints and a float", "三个 int，一个 float", PLAIN)
@@ -754,7 +789,7 @@ def cost_types(answer, case):
         for key in KEYS:
             kind = float if key == "bytes_per_token" else int
             expect(
-                type(out[key]) is kind,
+                isinstance(out[key], kind) and not isinstance(out[key], bool),
                 f"{key} is a {type(out[key]).__name__}; make it a Python {kind.__name__}",
                 f"{key} 是 {type(out[key]).__name__}；应是 Python 的 {kind.__name__}",
             )

@@ -1,5 +1,6 @@
 """Wrong answers to the exercises of the chapter `gpt2`."""
 
+import itertools
 import math
 
 import torch
@@ -215,6 +216,26 @@ def count_total_alone(config):
     return count(config)["total"]
 
 
+CALLS = itertools.count(1)
+
+
+@MUTANTS.worthless(EXERCISE)
+def count_differs_at_every_call(config):
+    return count(config, **dict.fromkeys(("embeddings", "attention", "mlp", "layer_norm", "lm_head"), next(CALLS)))
+
+
+@MUTANTS.worthless(EXERCISE)
+def count_as_printed(config):
+    printed = {  # what the chapter's table has for gpt2 to gpt2-xl
+        768: (39_383_808, 28_348_416, 56_669_184, 38_400),
+        1024: (52_511_744, 100_761_600, 201_449_472, 100_352),
+        1280: (65_639_680, 236_113_920, 472_089_600, 186_880),
+        1600: (82_049_600, 491_827_200, 983_424_000, 310_400),
+    }
+    parts = printed.get(config.n_embd, printed[768])
+    return count(config, **dict(zip(("embeddings", "attention", "mlp", "layer_norm"), parts, strict=True)), lm_head=0)
+
+
 # --- split_heads ----------------------------------------------------------------------------------------------
 
 EXERCISE = "split_heads"
@@ -329,6 +350,13 @@ def split_zeros(x, n_head):
     return torch.zeros_like(split(x, n_head))
 
 
+@MUTANTS.worthless(EXERCISE)
+def split_makes_its_input_zero(x, n_head):
+    for given in (x,):
+        given.detach().zero_()
+    return split(x, n_head)  # right, but for the zeros alone
+
+
 # --- merge_heads ----------------------------------------------------------------------------------------------
 
 EXERCISE = "merge_heads"
@@ -404,6 +432,13 @@ def merge_zeros(z):
 @MUTANTS.worthless(EXERCISE)
 def merge_input(z):
     return z
+
+
+@MUTANTS.worthless(EXERCISE)
+def merge_makes_its_input_zero(z):
+    for given in (z,):
+        given.detach().zero_()
+    return merge(z)  # right, but for the zeros alone
 
 
 # --- gelu_new -------------------------------------------------------------------------------------------------
@@ -532,6 +567,12 @@ def gelu_clamped(x):
     return gelu(x.clamp(-30, 30))
 
 
+@MUTANTS.add(EXERCISE, EXTREMES, "bound farther out", spares=PRECISE)
+def gelu_bounded_at_20(x):
+    b = x.clamp(-20, 20)  # in float64 the gate is 1e-262 there, and x may be 1e308
+    return x * torch.sigmoid(2 * ROOT * (b + 0.044715 * b**3))
+
+
 @MUTANTS.add(EXERCISE, PRECISE, "rounded to float32", spares=VALUES)
 def gelu_through_float32(x):
     return gelu(x.float()).to(x.dtype)
@@ -579,6 +620,13 @@ def gelu_zeros(x):
 @MUTANTS.worthless(EXERCISE)
 def gelu_nothing(x):
     return None
+
+
+@MUTANTS.worthless(EXERCISE)
+def gelu_makes_its_input_zero(x):
+    for given in (x,):
+        given.detach().zero_()
+    return gelu(x)  # right, but for the zeros alone
 
 
 # --- GPT2Block ------------------------------------------------------------------------------------------------
@@ -1069,6 +1117,18 @@ class FeedForwardAlone(Right):
 
 
 @MUTANTS.worthless(EXERCISE)
+class NotANumber(Right):
+    def forward(self, x):
+        return tuple(part * math.nan for part in super().forward(x))
+
+
+@MUTANTS.worthless(EXERCISE)
+class Noise(Right):
+    def forward(self, x):
+        return tuple(torch.randn_like(part) + 0 * part for part in super().forward(x))
+
+
+@MUTANTS.worthless(EXERCISE)
 class NotAModule:
     def __init__(self, config):
         pass
@@ -1231,3 +1291,10 @@ def contributions_zeros(z, w_o, b_o):
 @MUTANTS.worthless(EXERCISE)
 def contributions_inputs(z, w_o, b_o):
     return z
+
+
+@MUTANTS.worthless(EXERCISE)
+def contributions_makes_its_inputs_zero(z, w_o, b_o):
+    for given in (z, w_o, b_o):
+        given.detach().zero_()
+    return with_bias(written(z, w_o), b_o)  # right, but for the zeros alone

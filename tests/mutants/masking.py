@@ -135,6 +135,13 @@ def causal_always_the_same(t_q, t_k):
     return ones(3, 3).tril()
 
 
+@MUTANTS.worthless(EXERCISE)
+def causal_last_row_alone(t_q, t_k):
+    mask = torch.zeros(t_q, t_k, dtype=torch.bool)
+    mask[-1] = True
+    return mask
+
+
 # --- masked_softmax -------------------------------------------------------------------------------------------
 
 EXERCISE = "masked_softmax"
@@ -301,6 +308,20 @@ def softmax_masked_after_exp(scores, mask):
     return e / e.sum(-1, keepdim=True).clamp(min=1)
 
 
+@MUTANTS.add(EXERCISE, IGNORES, "a masked score of inf shows in the weights", spares=EMPTY)
+def softmax_of_an_open_empty_row_times_zero(scores, mask):
+    # an empty row is computed unmasked and then multiplied by 0, but NaN · 0 is NaN
+    empty = ~mask.any(-1, keepdim=True)
+    return scores.masked_fill(~(mask | empty), -math.inf).softmax(-1) * mask
+
+
+@MUTANTS.add(EXERCISE, EXTREME, "a logarithm is lost", spares=IGNORES)
+def softmax_by_the_logarithm_of_the_sum(scores, mask):
+    total = scores.masked_fill(~mask, -math.inf).logsumexp(-1, keepdim=True)
+    some = mask.any(-1, keepdim=True)
+    return (scores.masked_fill(~mask, -math.inf) - total.masked_fill(~some, 0)).exp()
+
+
 @MUTANTS.add(EXERCISE, SLOPE, "the gradient is wrong")
 def softmax_denominator_detached(scores, mask):
     filled = scores.masked_fill(~mask, minimum(scores))
@@ -377,6 +398,34 @@ def softmax_zeros(scores, mask):
 @MUTANTS.worthless(EXERCISE)
 def softmax_mask(scores, mask):
     return mask.to(scores.dtype).expand_as(scores)
+
+
+@MUTANTS.worthless(EXERCISE)
+def softmax_mask_shared_out(scores, mask):
+    return (mask / mask.sum(-1, keepdim=True).clamp(min=1)).expand_as(scores).to(scores.dtype)
+
+
+@MUTANTS.worthless(EXERCISE)
+def softmax_of_scores_zeroed_in_place(scores, mask):
+    # what is expected must not be computed from what the answer was given
+    with torch.no_grad():
+        scores.zero_()
+    return right(scores, mask)
+
+
+@MUTANTS.worthless(EXERCISE)
+def softmax_nan(scores, mask):
+    return scores * math.nan
+
+
+@MUTANTS.worthless(EXERCISE)
+def softmax_of_other_scores_at_each_call(scores, mask):
+    return right(scores * 0 + torch.randn(scores.shape).to(scores), mask)
+
+
+@MUTANTS.worthless(EXERCISE)
+def softmax_sigmoid(scores, mask):
+    return scores.sigmoid()
 
 
 # --- combine_masks --------------------------------------------------------------------------------------------
@@ -528,6 +577,16 @@ def combine_input(attention_mask, t_q):
     return attention_mask
 
 
+@MUTANTS.worthless(EXERCISE)
+def combine_another_at_each_call(attention_mask, t_q):
+    return torch.rand(*attention_mask.shape[:-1], 1, t_q, attention_mask.shape[-1]) < 0.5
+
+
+@MUTANTS.worthless(EXERCISE)
+def combine_nan(attention_mask, t_q):
+    return torch.full((*attention_mask.shape[:-1], 1, t_q, attention_mask.shape[-1]), math.nan)
+
+
 # --- position_ids ---------------------------------------------------------------------------------------------
 
 EXERCISE = "position_ids"
@@ -642,6 +701,21 @@ def positions_zeros(attention_mask):
 @MUTANTS.worthless(EXERCISE)
 def positions_one_row(attention_mask):
     return torch.arange(attention_mask.shape[-1] + 1)
+
+
+@MUTANTS.worthless(EXERCISE)
+def positions_input(attention_mask):
+    return attention_mask.long()
+
+
+@MUTANTS.worthless(EXERCISE)
+def positions_in_another_order_at_each_call(attention_mask):
+    return (torch.rand(attention_mask.shape).argsort(-1) + 1) * (attention_mask != 0).cpu()
+
+
+@MUTANTS.worthless(EXERCISE)
+def positions_nan(attention_mask):
+    return torch.full(attention_mask.shape, math.nan)
 
 
 # --- window_mask ----------------------------------------------------------------------------------------------
@@ -772,6 +846,21 @@ def window_everything(t, w):
     return ones(*torch.as_tensor(w).shape, t, t)
 
 
+@MUTANTS.worthless(EXERCISE)
+def window_another_at_each_call(t, w):
+    return torch.rand(*torch.as_tensor(w).shape, t, t) < 0.5
+
+
+@MUTANTS.worthless(EXERCISE)
+def window_nan(t, w):
+    return torch.full((*torch.as_tensor(w).shape, t, t), math.nan)
+
+
+@MUTANTS.worthless(EXERCISE)
+def window_size_itself(t, w):
+    return torch.zeros(t, t) + torch.as_tensor(w)[..., None, None]
+
+
 # --- prefix_mask ----------------------------------------------------------------------------------------------
 
 EXERCISE = "prefix_mask"
@@ -895,3 +984,18 @@ def prefix_nothing(t, p):
 @MUTANTS.worthless(EXERCISE)
 def prefix_always_the_same(t, p):
     return ones(t, t).tril()
+
+
+@MUTANTS.worthless(EXERCISE)
+def prefix_another_at_each_call(t, p):
+    return torch.rand(*torch.as_tensor(p).shape, t, t) < 0.5
+
+
+@MUTANTS.worthless(EXERCISE)
+def prefix_nan(t, p):
+    return torch.full((*torch.as_tensor(p).shape, t, t), math.nan)
+
+
+@MUTANTS.worthless(EXERCISE)
+def prefix_size_itself(t, p):
+    return torch.zeros(t, t) + torch.as_tensor(p)[..., None, None]

@@ -232,6 +232,19 @@ def scores_identity(x):
     return torch.eye(t, dtype=x.dtype, device=x.device).expand(*x.shape[:-1], t), x.argmax(-1)
 
 
+@MUTANTS.worthless(EXERCISE)
+def scores_of_an_emptied_input(x):
+    x.zero_()
+    t = x.shape[-2]
+    return x @ x.mT, ((torch.arange(t, device=x.device) + 1) % t).expand(x.shape[:-1])
+
+
+@MUTANTS.worthless(EXERCISE)
+def scores_the_same_for_all(x):
+    t = x.shape[-2]
+    return x.sum(-1, keepdim=True).expand(*x.shape[:-1], t), nearest(torch.eye(t)).expand(x.shape[:-1]).to(x.device)
+
+
 # --- normalize ------------------------------------------------------------------------------------------------
 
 EXERCISE = "normalize"
@@ -521,6 +534,28 @@ def normalize_refuses_everything(scores, how, temperature):
     raise ValueError(f"how = {how}, temperature = {temperature}")
 
 
+@MUTANTS.worthless(EXERCISE)
+def normalize_a_levelled_input(scores, how, temperature):
+    refuse(how, temperature)
+    scores.fill_(1)
+    return by_sum(scores)
+
+
+@MUTANTS.worthless(EXERCISE)
+def normalize_looked_up(scores, how, temperature):
+    refuse(how, temperature)
+    printed = {"sum": [0.1455, 0.2278, 0.2249, 0.1285, 0.1077, 0.1656]}
+    printed["softmax"] = [0.1385, 0.2379, 0.2333, 0.1240, 0.1082, 0.1581]
+    known = scores.shape == (6,)
+    return scores.new_tensor(printed[how]) if known else torch.full_like(scores, 1 / scores.shape[-1])
+
+
+@MUTANTS.worthless(EXERCISE)
+def normalize_highest_alone(scores, how, temperature):
+    refuse(how, temperature)
+    return F.one_hot(scores.argmax(-1), scores.shape[-1]).to(scores.dtype)
+
+
 # --- context_vectors ------------------------------------------------------------------------------------------
 
 EXERCISE = "context_vectors"
@@ -768,6 +803,34 @@ def context_ones(x):
     return torch.ones_like(x), x.new_ones(x.shape[:-1])
 
 
+@MUTANTS.worthless(EXERCISE)
+def context_of_an_emptied_input(x):
+    x.zero_()
+    return x.clone(), x.new_full(x.shape[:-1], x.shape[-2])
+
+
+@MUTANTS.worthless(EXERCISE)
+def context_looked_up(x):
+    words = [[0.43, 0.15, 0.89], [0.55, 0.87, 0.66], [0.57, 0.85, 0.64]]
+    words = x.new_tensor([*words, [0.22, 0.58, 0.33], [0.77, 0.25, 0.10], [0.05, 0.80, 0.55]])
+    return results(weigh(words), words)
+
+
+@MUTANTS.worthless(EXERCISE)
+def context_uniform(x):
+    return x.mean(-2, keepdim=True).expand_as(x), x.new_full(x.shape[:-1], x.shape[-2])
+
+
+@MUTANTS.worthless(EXERCISE)
+def context_of_the_next_word(x):
+    return x.roll(-1, -2), x.new_ones(x.shape[:-1])
+
+
+@MUTANTS.worthless(EXERCISE)
+def context_random(x):
+    return results(torch.rand(*x.shape[:-1], x.shape[-2], dtype=x.dtype, device=x.device).softmax(-1), x)
+
+
 # --- token_cost -----------------------------------------------------------------------------------------------
 
 EXERCISE = "token_cost"
@@ -949,4 +1012,17 @@ def cost_zeros(text, encode):
 
 @MUTANTS.worthless(EXERCISE)
 def cost_ones(text, encode):
+    encode(text)
     return {"tokens": 1, "distinct": 1, "bytes_per_token": 1.0, "score_entries": 1}
+
+
+@MUTANTS.worthless(EXERCISE)
+def cost_looked_up(text, encode):
+    encode(text)
+    return {"tokens": 3, "distinct": 2, "bytes_per_token": 3.0, "score_entries": 9}
+
+
+@MUTANTS.worthless(EXERCISE)
+def cost_of_characters(text, encode):
+    encode(text)
+    return {"tokens": len(text), "distinct": len(set(text)), "bytes_per_token": 1.0, "score_entries": len(text) ** 2}
