@@ -12,6 +12,7 @@ for _chapter in hidden.CHAPTERS:
     for _exercise in hidden.checks(_chapter):
         for _state, _blank in (("solution", False), ("blank", True)):
             globals()[f"{_chapter} {_state} {_exercise}"] = hidden.notebook_names(_chapter, blank=_blank)[_exercise]
-    for _module in (f"answers.{_chapter}", f"mutants.{_chapter}"):
-        for _name, _value in vars(importlib.import_module(_module)).items():
-            globals()[f"{_chapter} {_name}"] = _value
+    for _name, _value in vars(importlib.import_module(f"answers.{_chapter}")).items():
+        globals()[f"{_chapter} {_name}"] = _value
+    for _mutant in hidden.mutants(_chapter).wrong:
+        globals()[f"{_chapter} {_mutant.answer.__name__}"] = _mutant.answer

@@ -1,6 +1,5 @@
 """The command line: quick to start, one sentence for a mistake, quiet on Ctrl-C."""
 
-import os
 import signal
 import socket
 import subprocess
