@@ -167,9 +167,10 @@ def prefix_parallel(answer, case):
 
 @next_token_logits.property("leading dimensions are a batch", "前置维度当作批次", (torch.float32,))
 def prefix_batch(answer, case):
-    model = small_model(case)
-    expect_shape("the result for ids of shape (2, 5)", answer(model, random_ids(case, 2, 5)), (2, 5, VOCABULARY))
+    out = answer(small_model(case), random_ids(case, 2, 5))
+    expect_shape("the result for ids of shape (2, 5)", out, (2, 5, VOCABULARY))
     for lead in ((), (1,), (3,), (2, 3)):
+        model = small_model(case)
         ids = random_ids(case, *lead, 5)
         right = prefix_logits(model, ids.reshape(-1, 5)).reshape(*lead, 5, VOCABULARY)
         try:
@@ -218,21 +219,21 @@ def prefix_untouched(answer, case):
 
 
 def expect_reads_text(answer, case: Case) -> None:
-    """Fail unless the logits are finite, the same at a second call, and others where the text is another."""
-    model, ids = small_model(case), random_ids(case, 2, 4)
-    one, two, other = (
-        expect_tensor(answer(model, text)) for text in (ids.clone(), ids.clone(), (ids + 1) % VOCABULARY)
-    )
-    expect(bool(one.isfinite().all()), "there is a NaN or an infinity in the logits", "logits 里出现了 NaN 或无穷大")
+    """Fail unless the logits are the same at a second call, and others for another text and for another model."""
+    one, two = (case.randn(VOCABULARY, VOCABULARY) for _ in "12")
+    ids = random_ids(case, 2, 4)
+    calls = (one, ids), (one, ids), (one, (ids + 1) % VOCABULARY), (two, ids)
+    got, again, *others = (expect_tensor(answer(BigramModel(table.clone()), text.clone())) for table, text in calls)
+    expect(bool(got.isfinite().all()), "there is a NaN or an infinity in the logits", "logits 里出现了 NaN 或无穷大")
     expect(
-        case.close(one, two),
+        case.close(got, again),
         "two calls with the same text gave different logits: something random is inside",
         "同样的文本，两次调用的 logits 不同：里面有随机的成分",
     )
     expect(
-        not case.close(one, other) and not case.close(one[:, 0], one[:, 3]),
-        "every row is the same, whatever the text",
-        "不论文本是什么，各行都一样",
+        not any(case.close(got, other) for other in others),
+        "another text or another model gave the same logits",
+        "换了文本或换了模型，logits 却一样",
     )
 
 
@@ -379,7 +380,12 @@ def cache_length(answer, case):
                 f"len(cache) is {len(cache)} where {before}: a position counts once, when the last layer has it",
                 f"每一层都有的位置是 {held} 个，len(cache) 却是 {len(cache)}：一个位置只算一次，等最后一层也有了才算",
             )
-            update(cache, layer, k, v)
+            t, keys = k.shape[-2], update(cache, layer, k, v)[0]
+            expect(
+                any(case.close(keys[..., at : at + t, :], k) for at in range(keys.shape[-2])),
+                "the keys that were just stored are not among those that came back",
+                "刚存入的键，不在返回的键里",
+            )
         held += k.shape[-2]
     expect(
         len(cache) == held,
@@ -549,6 +555,7 @@ def got_filtered(answer, logits: Tensor, **options) -> Tensor:
 
 def some_filtered(answer, logits: Tensor) -> Tensor:
     """What the answer makes of logits of which it should keep some and remove others."""
+    before = logits.detach().clone()
     got = finite(expect_tensor(answer(logits, temperature=0.7, top_k=4, top_p=0.75)))
     gone = got == -1000
     nothing = (
@@ -556,6 +563,11 @@ def some_filtered(answer, logits: Tensor) -> Tensor:
         "top_k = 4、top_p = 0.75 什么也没去掉，或者全去掉了",
     )
     expect(bool(gone.any()) and not bool(gone.all()), *nothing)
+    expect(
+        got.shape != before.shape or bool(before[gone].max() < before[~gone].min()),
+        "a token was removed and one with a smaller logit kept",
+        "去掉了一个词元，却保留了 logit 更小的",
+    )
     return got
 
 
@@ -1333,9 +1345,14 @@ def flat(answer, scores: Tensor, values: Tensor, size: int = 2) -> tuple[Tensor,
 @online_softmax.property("leading dimensions are a batch", "前置维度当作批次", FLOATS)
 def online_batch(answer, case):
     scores, values = online_arguments(case)
-    got, got_lse = stages(answer, cut(scores, values, 3))[-1]
+    (got, got_lse), (other, other_lse) = (stages(answer, cut(s, values.clone(), 3))[-1] for s in (scores, 1 - scores))
     expect_shape("context", got, (3, 4))
     expect_shape("lse", got_lse, (3,))
+    expect(
+        not case.close(got, other) and not case.close(got_lse, other_lse),
+        "other scores gave the same result",
+        "换了分数，结果却一样",
+    )
     leads = [((2, 3), (2, 3)), ((3,), (3,)), ((1,), (1,))]
     case.expect_batch(lambda s, v: flat(answer, s, v), (3, 5), (5, 4), leads=leads)
 
