@@ -109,6 +109,29 @@ class CacheInOneTensor:
         return int(self.ends.min())
 
 
+class CachePositionsFirst:
+    # with the axis of the positions in front, so that what comes back is a view
+    def __init__(self, n_layer, max_length):
+        self.n_layer, self.max_length = n_layer, max_length
+        self.reset()
+
+    def reset(self):
+        self.held = {}
+
+    def __len__(self):
+        return min(len(self.held[i][0]) if i in self.held else 0 for i in range(self.n_layer))
+
+    def update(self, layer, k, v):
+        new = [part.detach().movedim(-2, 0) for part in (k, v)]
+        old = self.held.get(layer, [part[:0] for part in new])
+        if old[0].shape[1:-1] != new[0].shape[1:-1]:
+            raise ValueError("the shape of the batch has changed")
+        if len(old[0]) + len(new[0]) > self.max_length:
+            raise ValueError(f"no room: max_length is {self.max_length}.")
+        self.held[layer] = [torch.cat(both) for both in zip(old, new, strict=True)]
+        return [part.movedim(0, -2) for part in self.held[layer]]
+
+
 # --- filter_logits --------------------------------------------------------------------------------------------
 
 
@@ -163,6 +186,19 @@ def filter_by_threshold(logits, temperature=1.0, top_k=None, top_p=None):
         reached = (p.cumsum(-1) - p < top_p) & (ordered > -math.inf)
         lowest = ordered.gather(-1, reached.sum(-1, keepdim=True) - 1)
     return (logits / temperature).masked_fill(exact < lowest, float("-inf"))
+
+
+def filter_in_float32(logits, temperature=1.0, top_k=None, top_p=None):
+    _checked(temperature, top_k, top_p)
+    x = logits.float() / temperature
+    if top_k is not None:
+        size = x.shape[-1]
+        x = x.where(x >= x.kthvalue(max(1, size - top_k + 1), dim=-1, keepdim=True).values, -math.inf)
+    if top_p is not None:
+        ordered = x.sort(dim=-1, descending=True).values
+        before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+        x = x.masked_fill(x < ordered.masked_fill(before >= top_p, math.inf).amin(-1, keepdim=True), -math.inf)
+    return x.to(logits.dtype)
 
 
 # --- generate -------------------------------------------------------------------------------------------------
@@ -231,6 +267,24 @@ def generate_by_cumulated_sum(model, ids, n, generator, temperature=1.0, top_k=N
         text = torch.cat([ids, new.masked_fill(behind, pad_id)], dim=1)
         each = each.masked_fill(behind, 0)
     return text, each.sum(1)
+
+
+def generate_until_all_have_ended(model, ids, n, generator, temperature=1.0, top_k=None, eos_id=None, pad_id=0):
+    # draws among the ranks; sums in Python; stops early
+    B, T = ids.shape
+    text, sums, ended = torch.cat([ids, ids.new_full((B, n), pad_id)], dim=1), [0.0] * B, [False] * B
+    for t in range(T, T + n):
+        if all(ended):
+            break
+        with torch.inference_mode():
+            logits = model(text[:, :t]).logits[:, -1].double()
+        largest, order = logits.topk(min(top_k or logits.shape[-1], logits.shape[-1]))
+        rank = torch.multinomial((largest / temperature).softmax(-1), 1, generator=generator)
+        for row, token in enumerate(order.gather(-1, rank)[:, 0].tolist()):
+            if not ended[row]:
+                text[row, t], ended[row] = token, token == eos_id
+                sums[row] += logits[row].log_softmax(-1)[token].item()
+    return [text, torch.tensor(sums, dtype=next(model.parameters()).dtype, device=ids.device)]
 
 
 # --- online_softmax -------------------------------------------------------------------------------------------
@@ -312,9 +366,14 @@ class online_as_an_iterator:
 
 ANSWERS = {
     "next_token_logits": [prefixes_by_loops, prefixes_by_recursion, prefixes_into_a_buffer],
-    "KVCache": [CacheByJoining, CacheByDictionary, CacheInOneTensor],
-    "filter_logits": [filter_by_pairs, filter_by_python, filter_by_threshold],
-    "generate": [generate_by_rows, generate_by_gumbel, generate_by_cumulated_sum],
+    "KVCache": [CacheByJoining, CacheByDictionary, CacheInOneTensor, CachePositionsFirst],
+    "filter_logits": [filter_by_pairs, filter_by_python, filter_by_threshold, filter_in_float32],
+    "generate": [
+        generate_by_rows,
+        generate_by_gumbel,
+        generate_by_cumulated_sum,
+        generate_until_all_have_ended,
+    ],
     "online_softmax": [
         online_by_partial_results,
         online_in_float64,

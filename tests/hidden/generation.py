@@ -167,9 +167,10 @@ def prefix_parallel(answer, case):
 
 @next_token_logits.property("leading dimensions are a batch", "前置维度当作批次", (torch.float32,))
 def prefix_batch(answer, case):
-    model = small_model(case)
-    expect_shape("the result for ids of shape (2, 5)", answer(model, random_ids(case, 2, 5)), (2, 5, VOCABULARY))
+    out = answer(small_model(case), random_ids(case, 2, 5))
+    expect_shape("the result for ids of shape (2, 5)", out, (2, 5, VOCABULARY))
     for lead in ((), (1,), (3,), (2, 3)):
+        model = small_model(case)
         ids = random_ids(case, *lead, 5)
         right = prefix_logits(model, ids.reshape(-1, 5)).reshape(*lead, 5, VOCABULARY)
         try:
@@ -188,7 +189,8 @@ def prefix_batch(answer, case):
 def prefix_single(answer, case):
     model = small_model(case)
     ids = torch.arange(VOCABULARY, device=case.device)[:, None]  # (V, 1)
-    case.expect_close(answer(model, ids), prefix_logits(model, ids))
+    right = prefix_logits(model, ids)  # before the call, which may change what is given
+    case.expect_close(answer(model, ids), right)
 
 
 @next_token_logits.property("keeps dtype and device", "保持 dtype 与设备")
@@ -201,7 +203,7 @@ def prefix_dtype(answer, case):
         f"模型是 {case}，结果却是 {describe(out)}",
     )
     expect_shape("the result", out, (1, 3, VOCABULARY))
-    expect(not case.close(out[0, 0], out[0, 2]), "every row is the same", "各行都一样")
+    expect_reads_text(answer, case)
 
 
 @next_token_logits.property("leaves text and model as they were", "不改动文本和模型", (torch.float32,))
@@ -213,7 +215,26 @@ def prefix_untouched(answer, case):
         expect_model_untouched(model, weights, training)
         expect(torch.equal(ids, before), "ids was changed in place", "ids 被原地修改了")
         expect_shape("the result", out, (2, 4, VOCABULARY))
-        expect(not case.close(out[:, 0], out[:, 3]), "every row is the same", "各行都一样")
+    expect_reads_text(answer, case)
+
+
+def expect_reads_text(answer, case: Case) -> None:
+    """Fail unless the logits are the same at a second call, and others for another text and for another model."""
+    one, two = (case.randn(VOCABULARY, VOCABULARY) for _ in "12")
+    ids = random_ids(case, 2, 4)
+    calls = (one, ids), (one, ids), (one, (ids + 1) % VOCABULARY), (two, ids)
+    got, again, *others = (expect_tensor(answer(BigramModel(table.clone()), text.clone())) for table, text in calls)
+    expect(bool(got.isfinite().all()), "there is a NaN or an infinity in the logits", "logits 里出现了 NaN 或无穷大")
+    expect(
+        case.close(got, again),
+        "two calls with the same text gave different logits: something random is inside",
+        "同样的文本，两次调用的 logits 不同：里面有随机的成分",
+    )
+    expect(
+        not any(case.close(got, other) for other in others),
+        "another text or another model gave the same logits",
+        "换了文本或换了模型，logits 却一样",
+    )
 
 
 def expect_model_untouched(model: nn.Module, weights: dict[str, Tensor], training: bool) -> None:
@@ -243,7 +264,8 @@ def so_far(given: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def update(cache, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    return expect_pair(cache.update(layer, k, v), "keys", "values")
+    """What the cache returns for a copy of this chunk, so that nothing done to the copy changes what is expected."""
+    return expect_pair(cache.update(layer, k.clone(), v.clone()), "keys", "values")
 
 
 def expect_held(case: Case, got: tuple[Tensor, Tensor], given: list[tuple[Tensor, Tensor]], other=()) -> None:
@@ -358,7 +380,12 @@ def cache_length(answer, case):
                 f"len(cache) is {len(cache)} where {before}: a position counts once, when the last layer has it",
                 f"每一层都有的位置是 {held} 个，len(cache) 却是 {len(cache)}：一个位置只算一次，等最后一层也有了才算",
             )
-            update(cache, layer, k, v)
+            t, keys = k.shape[-2], update(cache, layer, k, v)[0]
+            expect(
+                any(case.close(keys[..., at : at + t, :], k) for at in range(keys.shape[-2])),
+                "the keys that were just stored are not among those that came back",
+                "刚存入的键，不在返回的键里",
+            )
         held += k.shape[-2]
     expect(
         len(cache) == held,
@@ -456,7 +483,7 @@ def cache_copies(answer, case):
     cache, given = answer(1, 6), chunks(case, 2, 1)
     kept = [(k.clone(), v.clone()) for k, v in given]
     for n, (k, v) in enumerate(given):
-        update(cache, 0, k, v)
+        cache.update(0, k, v)
         expect(
             torch.equal(k, kept[n][0]) and torch.equal(v, kept[n][1]),
             "a chunk was changed in place",
@@ -522,18 +549,25 @@ def filtered(logits, temperature=1.0, top_k=None, top_p=None, crossing=True, tem
 
 
 def got_filtered(answer, logits: Tensor, **options) -> Tensor:
-    return finite(expect_tensor(answer(logits, **options)))
+    """What the answer makes of a copy of the logits, so that nothing done to the copy changes what is expected."""
+    return finite(expect_tensor(answer(logits.clone(), **options)))
 
 
 def some_filtered(answer, logits: Tensor) -> Tensor:
     """What the answer makes of logits of which it should keep some and remove others."""
-    got = got_filtered(answer, logits, temperature=0.7, top_k=4, top_p=0.75)
+    before = logits.detach().clone()
+    got = finite(expect_tensor(answer(logits, temperature=0.7, top_k=4, top_p=0.75)))
     gone = got == -1000
     nothing = (
         "top_k = 4 and top_p = 0.75 remove nothing, or everything",
         "top_k = 4、top_p = 0.75 什么也没去掉，或者全去掉了",
     )
     expect(bool(gone.any()) and not bool(gone.all()), *nothing)
+    expect(
+        got.shape != before.shape or bool(before[gone].max() < before[~gone].min()),
+        "a token was removed and one with a smaller logit kept",
+        "去掉了一个词元，却保留了 logit 更小的",
+    )
     return got
 
 
@@ -707,13 +741,14 @@ def filter_forbidden(answer, case):
         "logit 为 −inf 的词元又回来了，或者占了保留的名额",
     )
     for options in (dict(temperature=2.0), dict(top_k=2), dict(top_k=5), dict(top_p=0.8), dict(top_k=3, top_p=0.7)):
-        got = expect_tensor(answer(logits, **options))
+        right = filtered(logits, **options)
+        got = expect_tensor(answer(logits.clone(), **options))
         expect(
             not bool(got.isnan().any()),
             "NaN where a logit was −inf: 0 · (−inf), or −inf − (−inf)",
             "原来是 −inf 的地方出现了 NaN：算了 0 · (−inf) 或 −inf − (−inf)",
         )
-        case.expect_close(finite(got), filtered(logits, **options), otherwise=sentence)
+        case.expect_close(finite(got), right, otherwise=sentence)
 
 
 @filter_logits.property("each row of a batch has its own filter", "批次中各行分别筛选")
@@ -721,7 +756,12 @@ def filter_batch(answer, case):
     some_filtered(answer, case.tensor(LOG_P))
     for lead in ((1,), (3,), (2, 3)):
         logits = case.randn(*lead, 6) * 2
-        rows = [some_filtered(answer, row) for row in logits.reshape(-1, 6)]
+        rows = [some_filtered(answer, row.clone()) for row in logits.reshape(-1, 6)]
+        expect(
+            len(rows) == 1 or not case.close(rows[0], rows[-1]),
+            "different rows got the same result",
+            "不同的行得到了相同的结果",
+        )
         try:
             got = got_filtered(answer, logits, temperature=0.7, top_k=4, top_p=0.75)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -781,6 +821,7 @@ DRAWN = [0.5, 0.3, 0.15, 0.05]
 def written(answer, model: nn.Module, ids: Tensor, n: int, seed: int | torch.Generator = 0, **options):
     """The ids (B, T + n) and log-probabilities (B,) of an answer."""
     draw = seed if isinstance(seed, torch.Generator) else torch.Generator(ids.device).manual_seed(seed)
+    prompt = ids.clone()
     text, log_prob = expect_pair(answer(model, ids, n, draw, **options), "ids", "log_prob")
     expect_shape("ids", text, (ids.shape[0], ids.shape[1] + n))
     expect_shape("log_prob", log_prob, (ids.shape[0],))
@@ -789,7 +830,32 @@ def written(answer, model: nn.Module, ids: Tensor, n: int, seed: int | torch.Gen
         f"ids came back as {text.dtype}; token ids are whole numbers (int64)",
         f"返回的 ids 是 {text.dtype}；词元编号应是整数（int64）",
     )
+    expect(torch.equal(text[:, : prompt.shape[1]], prompt), "the prompt was changed", "提示被改动了")
     return text, log_prob
+
+
+def expect_reads_model(answer, case: Case) -> None:
+    """Fail unless what is written is the same at a second call, and other where the model is another."""
+    one, two = (case.randn(VOCABULARY, VOCABULARY) * 2 for _ in "12")
+    ids = random_ids(case, 2, 3)
+    (text, log_prob), again, other = (
+        written(answer, BigramModel(table.clone()), ids.clone(), 6, top_k=1) for table in (one, one, two)
+    )
+    expect(
+        bool((log_prob < 0).all() and log_prob.isfinite().all()),
+        "a log_prob is not a finite negative number",
+        "有的 log_prob 不是有限的负数",
+    )
+    expect(
+        torch.equal(text, again[0]) and case.close(log_prob, again[1]),
+        "with top_k = 1 two calls gave different results: something else is random",
+        "top_k = 1 时两次调用的结果不同：里面有别的随机成分",
+    )
+    expect(
+        not torch.equal(text, other[0]) and not case.close(log_prob, other[1]),
+        "another model wrote the same, or gave it the same log_prob: the model is not asked",
+        "换了模型，写出的文本或 log_prob 却一样：没有用到模型",
+    )
 
 
 def greedy_text(model: nn.Module, ids: Tensor, n: int, last_only: bool = False) -> Tensor:
@@ -924,9 +990,9 @@ def generate_stops(answer, case):
             mistakes,
             (f"expected {right.tolist()}, got {text.tolist()}", f"应为 {right.tolist()}，得到 {text.tolist()}"),
         )
-    text, _ = written(answer, model, ids, 5, top_k=1)
     forever = ("without eos_id a row ended", "没有给 eos_id，却有一行结束了")
-    expect_ids(text, greedy_text(model, ids, 5), {}, forever)
+    right = greedy_text(model, ids, 5)
+    expect_ids(written(answer, model, ids, 5, top_k=1)[0], right, {}, forever)
 
 
 @generate.property(
@@ -934,7 +1000,7 @@ def generate_stops(answer, case):
 )
 def generate_log_prob(answer, case):
     table = case.randn(5, 5)
-    model = BigramModel(table)
+    model = BigramModel(table.clone())
     ids = torch.tensor([[3, 0], [3, 1], [3, 2], [3, 4], [0, 2], [1, 1]], device=case.device)
     for seed, options in enumerate((dict(), dict(temperature=0.5), dict(temperature=2.0, top_k=3), dict(top_k=1))):
         text, log_prob = written(answer, model, ids, 6, seed, eos_id=3, pad_id=0, **options)
@@ -1004,6 +1070,7 @@ def generate_generator(answer, case):
         "a second call with the same generator wrote the same text: it was set back or copied",
         "用同一个 generator 再调用一次，文本却一样：它被重置或复制了",
     )
+    expect_reads_model(answer, case)
 
 
 @generate.property("the rows do not mix", "各行互不影响", EXACT)
@@ -1011,8 +1078,7 @@ def generate_rows(answer, case):
     model, ids = small_model(case), random_ids(case, 4, 3)
     end = int(greedy_text(model, ids[:1], 2)[0, -1])  # the first row ends soon
     text, log_prob = written(answer, model, ids, 6, top_k=1, eos_id=end, pad_id=0)
-    expect(not torch.equal(text[0], text[1]), "every row is the same", "各行都一样")
-    expect(bool((log_prob < 0).all()), "a log_prob is not negative", "有的 log_prob 不是负数")
+    expect_reads_model(answer, case)
     for row in range(4):
         alone, its = written(answer, model, ids[row : row + 1], 6, top_k=1, eos_id=end, pad_id=0)
         expect(
@@ -1030,10 +1096,10 @@ def generate_rows(answer, case):
 @generate.property("the prompt comes first, then exactly n tokens", "先是提示，然后恰好 n 个词元", (torch.float32,))
 def generate_shape(answer, case):
     model, ids = small_model(case), random_ids(case, 2, 3)
-    expect_pair(answer(model, ids, 4, torch.Generator(case.device).manual_seed(0)), "ids", "log_prob")
+    expect_pair(answer(model, ids.clone(), 4, torch.Generator(case.device).manual_seed(0)), "ids", "log_prob")
     for n in (5, 1, 0):
         try:
-            out = answer(model, ids, n, torch.Generator(case.device).manual_seed(0))
+            out = answer(model, ids.clone(), n, torch.Generator(case.device).manual_seed(0))
         except (RuntimeError, IndexError, ValueError) as error:
             said = str(error).splitlines()[0][:100] or type(error).__name__
             raise PropertyFailed(f"n = {n} raised: {said}", f"n = {n} 时抛出异常：{said}") from None
@@ -1047,6 +1113,7 @@ def generate_shape(answer, case):
         expect(torch.equal(text[:, :3], ids), "the prompt was changed", "提示被改动了")
         expect_shape("log_prob", log_prob, (2,))
         case.expect_close(log_prob.sign(), torch.full((2,), -1.0 if n else 0.0))
+    expect_reads_model(answer, case)
 
 
 @generate.property("keeps dtype and device", "保持 dtype 与设备")
@@ -1064,7 +1131,7 @@ def generate_dtype(answer, case):
             f"a model in {case} gave log_prob in {describe(log_prob)}",
             f"模型是 {case}，log_prob 却是 {describe(log_prob)}",
         )
-        expect(bool((log_prob < 0).all()), "a log_prob is not negative", "有的 log_prob 不是负数")
+    expect_reads_model(answer, case)
 
 
 @generate.property("leaves prompt and model as they were", "不改动提示和模型", (torch.float32,))
@@ -1072,10 +1139,10 @@ def generate_untouched(answer, case):
     for training in (False, True):
         model, ids = small_model(case).train(training), random_ids(case, 2, 3)
         weights, before = {k: v.clone() for k, v in model.state_dict().items()}, ids.clone()
-        _, log_prob = written(answer, model, ids, 3, top_k=2)
+        written(answer, model, ids, 3, top_k=2)
         expect(torch.equal(ids, before), "ids was changed in place", "ids 被原地修改了")
         expect_model_untouched(model, weights, training)
-        expect(bool((log_prob < 0).all()), "a log_prob is not negative", "有的 log_prob 不是负数")
+    expect_reads_model(answer, case)
 
 
 # --- online_softmax -------------------------------------------------------------------------------------------
@@ -1100,6 +1167,11 @@ def dense(scores: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     lse = scores.logsumexp(-1)
     weights = (scores - lse.masked_fill(lse == -math.inf, 0)[..., None]).exp()
     return weights @ values, lse
+
+
+def copied(blocks) -> list[tuple[Tensor, Tensor]]:
+    """Blocks to hand to an answer, so that nothing done to them changes what is expected."""
+    return [(scores.clone(), values.clone()) for scores, values in blocks]
 
 
 def stages(answer, blocks) -> list[tuple[Tensor, Tensor]]:
@@ -1175,7 +1247,7 @@ def online_values(answer, case):
             scores = scores.sort(-1).values
         blocks = cut(scores, values, 2)
         read = 0
-        results, wrong = stages(answer, blocks), online_mistakes(blocks)
+        results, wrong = stages(answer, copied(blocks)), online_mistakes(blocks)
         for (context, _), (mistakes, _), (block, _) in zip(results, wrong, blocks, strict=True):
             read += block.shape[-1]
             right, lse = dense(scores[..., :read], values[:read])
@@ -1190,7 +1262,9 @@ def online_values(answer, case):
 def online_lse(answer, case):
     scores, values = online_arguments(case)
     blocks, read = cut(scores, values, 2), 0
-    for (_, got), (_, wrong), (block, _) in zip(stages(answer, blocks), online_mistakes(blocks), blocks, strict=True):
+    for (_, got), (_, wrong), (block, _) in zip(
+        stages(answer, copied(blocks)), online_mistakes(blocks), blocks, strict=True
+    ):
         read += block.shape[-1]
         seen = scores[..., :read].double()
         right = seen.logsumexp(-1)
@@ -1213,7 +1287,7 @@ def online_any_cut(answer, case):
     scores, values = online_arguments(case)
     context, lse = dense(scores, values)
     for sizes in ((7,), (1,), (3,), (6, 1), (1, 6), (2, 4, 1)):
-        got, got_lse = stages(answer, cut(scores, values, *sizes))[-1]
+        got, got_lse = stages(answer, copied(cut(scores, values, *sizes)))[-1]
         shown = [block.shape[-1] for block, _ in cut(scores, values, *sizes)]
         sentence = (
             f"cut into blocks of {shown} the result is another than in one piece",
@@ -1229,12 +1303,10 @@ def online_forbidden(answer, case):
     scores[0, :4] = -math.inf  # whole blocks at the start
     scores[1, 3:] = -math.inf  # and at the end
     scores[2] = -math.inf  # everything
+    right = [dense(scores[:, :read], values[:read]) for read in (2, 4, 6, 7)]
     scores.requires_grad_()
-    blocks, read = cut(scores, values, 2), 0
-    results = stages(answer, blocks)
-    for (got, got_lse), (block, _) in zip(results, blocks, strict=True):
-        read += block.shape[-1]
-        context, lse = dense(scores.detach()[:, :read], values[:read])
+    results = stages(answer, cut(scores, values, 2))
+    for (got, got_lse), (context, lse) in zip(results, right, strict=True):
         expect(
             not bool(got.isnan().any() | got_lse.isnan().any()),
             "NaN where a row may read nothing yet: −inf − (−inf), or 0/0",
@@ -1273,9 +1345,14 @@ def flat(answer, scores: Tensor, values: Tensor, size: int = 2) -> tuple[Tensor,
 @online_softmax.property("leading dimensions are a batch", "前置维度当作批次", FLOATS)
 def online_batch(answer, case):
     scores, values = online_arguments(case)
-    got, got_lse = stages(answer, cut(scores, values, 3))[-1]
+    (got, got_lse), (other, other_lse) = (stages(answer, cut(s, values.clone(), 3))[-1] for s in (scores, 1 - scores))
     expect_shape("context", got, (3, 4))
     expect_shape("lse", got_lse, (3,))
+    expect(
+        not case.close(got, other) and not case.close(got_lse, other_lse),
+        "other scores gave the same result",
+        "换了分数，结果却一样",
+    )
     leads = [((2, 3), (2, 3)), ((3,), (3,)), ((1,), (1,))]
     case.expect_batch(lambda s, v: flat(answer, s, v), (3, 5), (5, 4), leads=leads)
 

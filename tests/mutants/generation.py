@@ -167,6 +167,26 @@ def prefix_output_object(model, ids):
     return model(ids)
 
 
+@MUTANTS.worthless(EXERCISE)
+def prefix_nan(model, ids):
+    return prefix_zeros(model, ids) / 0
+
+
+@MUTANTS.worthless(EXERCISE)
+def prefix_one_hot(model, ids):
+    return torch.nn.functional.one_hot(ids, 11).to(next(model.parameters()).dtype)
+
+
+@MUTANTS.worthless(EXERCISE)
+def prefix_empties_what_it_is_given(model, ids):
+    # what is computed from these arguments afterwards is zeros too
+    model.requires_grad_(False)
+    for parameter in model.parameters():
+        parameter.zero_()
+    ids.zero_()
+    return prefix_zeros(model, ids)
+
+
 # --- KVCache --------------------------------------------------------------------------------------------------
 
 EXERCISE = "KVCache"
@@ -501,6 +521,20 @@ class CacheAlwaysRefuses(CacheEmpty):
         raise ValueError("max_length = 5, not 3 or 12")
 
 
+@MUTANTS.worthless(EXERCISE)
+class CacheEmptiesItsChunks(Right):
+    # counts as it should, and holds nothing but zeros, like the chunks behind it
+    def update(self, layer, k, v):
+        k.zero_(), v.zero_()
+        return super().update(layer, k, v)
+
+
+@MUTANTS.worthless(EXERCISE)
+class CacheOfNaN(Right):
+    def update(self, layer, k, v):
+        return super().update(layer, k / 0 * 0, v / 0 * 0)
+
+
 # --- filter_logits --------------------------------------------------------------------------------------------
 
 EXERCISE = "filter_logits"
@@ -806,6 +840,19 @@ def filter_all(logits, temperature=1.0, top_k=None, top_p=None):
 @MUTANTS.worthless(EXERCISE)
 def filter_refuses_all(logits, temperature=1.0, top_k=None, top_p=None):
     raise ValueError("this makes no sense")
+
+
+@MUTANTS.worthless(EXERCISE)
+def filter_every_second(logits, temperature=1.0, top_k=None, top_p=None):
+    out = logits / 1
+    out[..., ::2] = -math.inf
+    return out
+
+
+@MUTANTS.worthless(EXERCISE)
+def filter_empties_its_input(logits, temperature=1.0, top_k=None, top_p=None):
+    logits.data.zero_()
+    return logits / temperature
 
 
 # --- generate -------------------------------------------------------------------------------------------------
@@ -1180,6 +1227,19 @@ def generate_end_of_prompt(model, ids, n, generator, temperature=1.0, top_k=None
     return torch.cat([ids, ids[:, -1:].expand(-1, n)], 1), torch.zeros(len(ids), device=ids.device)
 
 
+@MUTANTS.worthless(EXERCISE)
+def generate_constant(model, ids, n, generator, temperature=1.0, top_k=None, eos_id=None, pad_id=0):
+    log_prob = torch.full((len(ids),), -1.0 if n else 0.0, device=ids.device)
+    return torch.cat([ids, ids.new_ones(len(ids), n)], 1), log_prob.to(next(model.parameters()).dtype)
+
+
+@MUTANTS.worthless(EXERCISE)
+def generate_without_a_model(model, ids, n, generator, temperature=1.0, top_k=None, eos_id=None, pad_id=0):
+    text, log_prob = generate_constant(model, ids, n, generator)
+    text[:, ids.shape[1] :].random_(0, 4, generator=generator)
+    return text, log_prob * n * math.log(4)
+
+
 # --- online_softmax -------------------------------------------------------------------------------------------
 
 EXERCISE = "online_softmax"
@@ -1440,6 +1500,36 @@ def online_weights_detached(blocks):
     # as if only the values had to learn
     for context, lse, *_ in running([(s.detach(), v) for s, v in blocks]):
         yield context, lse + 0 * sum(s.clamp(min=-1e3).sum() for s, _ in blocks)
+
+
+@MUTANTS.add(EXERCISE, LARGE, "off by", spares=READ)
+def online_weighs_blocks_by_their_lse(blocks):
+    # right on paper, but the lse of large scores has no digits left for the sum
+    context = lse = None
+    for scores, values in blocks:
+        nothing = (scores == -math.inf).all(-1)
+        finite = scores.masked_fill(nothing[..., None], 0)
+        new = finite.softmax(-1).masked_fill(nothing[..., None], 0) @ values
+        new_lse = finite.logsumexp(-1).masked_fill(nothing, -math.inf)
+        if context is None:
+            context, lse = new, new_lse
+        else:
+            both = torch.stack([lse, new_lse])
+            nothing = (both == -math.inf).all(0)
+            both = both.masked_fill(nothing, 0)
+            share = both.softmax(0)[..., None]
+            context, lse = share[0] * context + share[1] * new, both.logsumexp(0).masked_fill(nothing, -math.inf)
+        yield context, lse
+
+
+@MUTANTS.worthless(EXERCISE)
+def online_empties_its_blocks(blocks):
+    read = 0
+    for scores, values in blocks:
+        scores.data.zero_(), values.data.zero_()
+    for scores, values in blocks:
+        read += scores.shape[-1]
+        yield scores @ values, scores[..., 0] + math.log(read)
 
 
 @MUTANTS.worthless(EXERCISE)
