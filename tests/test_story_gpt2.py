@@ -136,5 +136,5 @@ def test_a_head_looks_to_what_followed_the_same_token_before_among_random_tokens
     model, tokenizer = attentive
     scores = induction_scores(model, story_tokens(tokenizer))
     layer, head = divmod(int(scores.argmax()), scores.shape[1])
-    print(f"head {layer}.{head} {scores.max():.3f}, the mean of all heads {scores.mean():.3f}")
-    assert scores.max() > 0.5 > 5 * scores.mean()
+    print(f"head {layer}.{head} {scores.max():.3f}, the head that does it least {scores.min():.3f}")
+    assert scores.max() > 0.5 > 10 * scores.min()
