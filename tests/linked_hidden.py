@@ -1,4 +1,4 @@
-"""What the student's process knows for the hidden checks: solutions, right answers and mistakes, by `chapter name`."""
+"""What the student's process knows for the hidden checks: solutions, right answers, mistakes, by `chapter kind name`."""
 
 import importlib
 
@@ -13,6 +13,6 @@ for _chapter in hidden.CHAPTERS:
         for _state, _blank in (("solution", False), ("blank", True)):
             globals()[f"{_chapter} {_state} {_exercise}"] = hidden.notebook_names(_chapter, blank=_blank)[_exercise]
     for _name, _value in vars(importlib.import_module(f"answers.{_chapter}")).items():
-        globals()[f"{_chapter} {_name}"] = _value
+        globals()[f"{_chapter} answer {_name}"] = _value
     for _mutant in hidden.mutants(_chapter).wrong:
-        globals()[f"{_chapter} {_mutant.answer.__name__}"] = _mutant.answer
+        globals()[f"{_chapter} mutant {_mutant.answer.__name__}"] = _mutant.answer
