@@ -1,4 +1,4 @@
-"""What the student's process knows for the hidden checks: solutions, right answers, mistakes, by `chapter kind name`."""
+"""What the student's process knows for hidden checks: solutions, right answers, mistakes, as `chapter kind name`."""
 
 import importlib
 
