@@ -31,8 +31,5 @@ c.Autograde.autograde_preprocessors = [
 c.GenerateFeedback.exporter_class = "insidegpt.grading.feedback.FeedbackExporter"
 c.GenerateFeedback.preprocessors = ["nbgrader.preprocessors.GetGrades"]
 
-# One thread a kernel: graders run several at a time, and what is checked is small.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
 # nbgrader runs `alembic` by name when it makes the gradebook, also where the environment is not activated.
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])

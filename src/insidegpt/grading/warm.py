@@ -33,7 +33,6 @@ from insidegpt.grading.zygote import LINK
 
 PRELOAD = [
     "matplotlib.pyplot",
-    "matplotlib_inline.backend_inline",
     "torch",
     "torch.testing",
     "transformers.models.gpt2.modeling_gpt2",
@@ -60,7 +59,9 @@ ENV_ALLOW = [
 """The environment variables of the grader that a submission may see."""
 
 
+# One thread a kernel, unless the environment says more: several run at a time, and what they compute is small.
 ZYGOTE_ENV = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # as ipykernel sets it, before matplotlib is imported
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",  # asking for GPUs must not start CUDA
     "PYDEVD_DISABLE_FILE_VALIDATION": "1",  # no warning from the debugger that ipykernel imports
 }
@@ -91,7 +92,7 @@ class Zygote:
         with other:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "insidegpt.grading.zygote", str(other.fileno()), *preload],
-                env=allowed | ZYGOTE_ENV,
+                env={"OMP_NUM_THREADS": "1"} | allowed | ZYGOTE_ENV,
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

@@ -226,6 +226,7 @@ def _close_all_but(kept: set[int]) -> None:
 def _environment(env: dict[str, str], inherit: socket.socket | None) -> None:
     """Set the environment, and the part of the path for imports that Python reads from it."""
     before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    before += [os.path.abspath(entry) for entry in before]  # as Python has them in its path
     os.environ.clear()
     os.environ.update(env)
     if inherit is not None:
