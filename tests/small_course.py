@@ -69,7 +69,7 @@ def make_course(root: Path) -> Path:
     (root / "tests" / "hidden").mkdir(parents=True)
     shutil.copy(ROOT / "nbgrader_config.py", root)
     with (root / "nbgrader_config.py").open("a") as settings:
-        settings.write("\nc.ExecuteSubmission.timeout = c.ExecuteSubmission.call_timeout = 3\n")
+        settings.write("\nc.ExecuteSubmission.timeout = 3\n")
     (root / "tests" / "hidden" / "__init__.py").touch()
     (root / "tests" / "hidden" / "small.py").write_text(KIT)
     nbformat.write(source(), root / "solutions" / "small" / "small.ipynb")

@@ -15,9 +15,9 @@ from insidegpt.checks import (
     describe,
     devices,
     expect,
-    expect_pair,
     expect_shape,
     expect_tensor,
+    expect_tensors,
 )
 from insidegpt.grading.report import collect
 from insidegpt.outcome import NOT_WRITTEN, REPORT, Result, shares
@@ -236,12 +236,12 @@ def test_a_wrong_shape_is_told_with_the_right_one():
 def test_a_pair_is_two_tensors():
     one = torch.zeros(1)
     assert expect_tensor(one) is one
-    assert expect_pair([one, one], "a", "b") == (one, one)
-    with fails_with(r"one tensor came back; return the pair \(a, b\)"):
-        expect_pair(torch.zeros(2), "a", "b")
+    assert expect_tensors([one, one], "a", "b") == (one, one)
+    with fails_with(r"one tensor came back; return 2: \(a, b\)"):
+        expect_tensors(torch.zeros(2), "a", "b")
     for odd in (None, (one,), (one, None), {"a": one, "b": one}):
-        with fails_with("expected the pair"):
-            expect_pair(odd, "a", "b")
+        with fails_with("expected 2 tensors"):
+            expect_tensors(odd, "a", "b")
 
 
 PLAIN, BEAMS = [((2,),)], [((3,), ()), ((2, 1), (3,))]

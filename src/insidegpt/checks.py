@@ -70,19 +70,31 @@ def expect_tensor(out: object) -> Tensor:
     return out
 
 
-def expect_pair(out: object, first: str, second: str) -> tuple[Tensor, Tensor]:
-    """The two tensors of these names that an answer returned; fails with a sentence that says what came instead."""
+def expect_tensors(out: object, *names: str) -> tuple[Tensor, ...]:
+    """The tensors of these names that an answer returned; fails with a sentence that says what came instead."""
+    wanted = f"({', '.join(names)})"
     expect(
         not isinstance(out, Tensor),
-        f"one tensor came back; return the pair ({first}, {second})",
-        f"只返回了一个张量；应返回一对 ({first}, {second})",
+        f"one tensor came back; return {len(names)}: {wanted}",
+        f"只返回了一个张量；应返回 {len(names)} 个：{wanted}",
     )
     expect(
-        isinstance(out, (tuple, list)) and len(out) == 2 and all(isinstance(t, Tensor) for t in out),
-        f"expected the pair ({first}, {second}), got {type(out).__name__}",
-        f"应返回一对 ({first}, {second})，得到的是 {type(out).__name__}",
+        isinstance(out, (tuple, list)) and len(out) == len(names) and all(isinstance(t, Tensor) for t in out),
+        f"expected {len(names)} tensors {wanted}, got {type(out).__name__}",
+        f"应返回 {len(names)} 个张量 {wanted}，得到的是 {type(out).__name__}",
     )
-    return out[0], out[1]
+    return tuple(out)
+
+
+def expect_keys(out: object, keys: Iterable[str]) -> dict:
+    """The dict with just these keys that an answer returned; fails with a sentence that says what came instead."""
+    got = sorted(map(str, out)) if isinstance(out, dict) else type(out).__name__
+    expect(
+        isinstance(out, dict) and set(out) == set(keys),
+        f"expected a dict with the keys {', '.join(keys)}, got {got}",
+        f"应返回键为 {', '.join(keys)} 的 dict，得到的是 {got}",
+    )
+    return out
 
 
 def describe(tensor: Tensor) -> str:

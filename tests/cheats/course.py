@@ -78,7 +78,7 @@ class Course:
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("__pycache__"))
         self._plant_secrets()
         settings = STOCK if engine == "stock" else (ROOT / "nbgrader_config.py").read_text(encoding="utf-8")
-        limits = f"\nc.Execute.timeout = c.ExecuteSubmission.timeout = c.ExecuteSubmission.call_timeout = {timeout}\n"
+        limits = f"\nc.Execute.timeout = c.ExecuteSubmission.timeout = {timeout}\n"
         (self.root / "nbgrader_config.py").write_text(settings + limits, encoding="utf-8")
 
         from insidegpt.grading.release import release

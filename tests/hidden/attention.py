@@ -16,9 +16,10 @@ from insidegpt.checks import (
     Text,
     describe,
     expect,
-    expect_pair,
+    expect_keys,
     expect_shape,
     expect_tensor,
+    expect_tensors,
 )
 
 # Your journey starts with one step: Raschka, Build a Large Language Model (From Scratch), 2024, chapter 3
@@ -109,7 +110,7 @@ def self_reference(x, w_q, w_k, w_v, **mistake) -> tuple[Tensor, Tensor]:
 
 
 def self_pair(answer, *given: Tensor) -> tuple[Tensor, Tensor]:
-    return expect_pair(answer(*given), "context", "weights")
+    return expect_tensors(answer(*given), "context", "weights")
 
 
 @self_attention.property("known numbers of the six words", "六个词的已知结果", (torch.float32,), weight=3)
@@ -419,14 +420,7 @@ def generator(case: Case, seed: int) -> torch.Generator:
 
 def statistics(answer, d_k: int, n: int, draw: torch.Generator) -> dict[str, float]:
     """The four numbers of the answer, or a sentence that says what came instead."""
-    out = answer(d_k, n, draw)
-    got = sorted(map(str, out)) if isinstance(out, dict) else type(out).__name__
-    expect(
-        isinstance(out, dict) and set(out) == set(KEYS),
-        f"expected a dict with the keys {', '.join(KEYS)}, got {got}",
-        f"应返回键为 {', '.join(KEYS)} 的 dict，得到的是 {got}",
-    )
-    return {key: float(value) for key, value in out.items()}
+    return {key: float(value) for key, value in expect_keys(answer(d_k, n, draw), KEYS).items()}
 
 
 def queries_and_keys(d_k: int, n: int, draw: torch.Generator, dtype=torch.float64) -> tuple[Tensor, Tensor]:
@@ -885,7 +879,7 @@ def cross_reference(decoder, encoder, w_q, w_k, w_v, **mistake) -> tuple[Tensor,
 
 
 def cross_pair(answer, *given: Tensor) -> tuple[Tensor, Tensor]:
-    return expect_pair(answer(*given), "context", "coverage")
+    return expect_tensors(answer(*given), "context", "coverage")
 
 
 @cross_attention.property("from decoder to encoder, scores divided by √d_k", "解码器看编码器，分数除以 √d_k", weight=3)

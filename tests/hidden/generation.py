@@ -18,9 +18,9 @@ from insidegpt.checks import (
     Text,
     describe,
     expect,
-    expect_pair,
     expect_shape,
     expect_tensor,
+    expect_tensors,
 )
 
 EXACT = (torch.float32, torch.float64)
@@ -265,7 +265,7 @@ def so_far(given: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 def update(cache, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """What the cache returns for a copy of this chunk, so that nothing done to the copy changes what is expected."""
-    return expect_pair(cache.update(layer, k.clone(), v.clone()), "keys", "values")
+    return expect_tensors(cache.update(layer, k.clone(), v.clone()), "keys", "values")
 
 
 def expect_held(case: Case, got: tuple[Tensor, Tensor], given: list[tuple[Tensor, Tensor]], other=()) -> None:
@@ -822,7 +822,7 @@ def written(answer, model: nn.Module, ids: Tensor, n: int, seed: int | torch.Gen
     """The ids (B, T + n) and log-probabilities (B,) of an answer."""
     draw = seed if isinstance(seed, torch.Generator) else torch.Generator(ids.device).manual_seed(seed)
     prompt = ids.clone()
-    text, log_prob = expect_pair(answer(model, ids, n, draw, **options), "ids", "log_prob")
+    text, log_prob = expect_tensors(answer(model, ids, n, draw, **options), "ids", "log_prob")
     expect_shape("ids", text, (ids.shape[0], ids.shape[1] + n))
     expect_shape("log_prob", log_prob, (ids.shape[0],))
     expect(
@@ -1096,14 +1096,14 @@ def generate_rows(answer, case):
 @generate.property("the prompt comes first, then exactly n tokens", "先是提示，然后恰好 n 个词元", (torch.float32,))
 def generate_shape(answer, case):
     model, ids = small_model(case), random_ids(case, 2, 3)
-    expect_pair(answer(model, ids.clone(), 4, torch.Generator(case.device).manual_seed(0)), "ids", "log_prob")
+    expect_tensors(answer(model, ids.clone(), 4, torch.Generator(case.device).manual_seed(0)), "ids", "log_prob")
     for n in (5, 1, 0):
         try:
             out = answer(model, ids.clone(), n, torch.Generator(case.device).manual_seed(0))
         except (RuntimeError, IndexError, ValueError) as error:
             said = str(error).splitlines()[0][:100] or type(error).__name__
             raise PropertyFailed(f"n = {n} raised: {said}", f"n = {n} 时抛出异常：{said}") from None
-        text, log_prob = expect_pair(out, "ids", "log_prob")
+        text, log_prob = expect_tensors(out, "ids", "log_prob")
         expect(
             text.shape != (2, n) or n == 3,
             "only the new tokens came back; the prompt stands before them",
@@ -1194,7 +1194,7 @@ def stages(answer, blocks) -> list[tuple[Tensor, Tensor]]:
         f"{len(blocks)} 块给出了 {len(pairs)} 个结果；每块之后应给出一个",
     )
     for (scores, values), pair in zip(blocks, pairs, strict=True):
-        context, lse = expect_pair(pair, "context", "lse")
+        context, lse = expect_tensors(pair, "context", "lse")
         expect_shape("context", context, (*scores.shape[:-1], values.shape[-1]))
         expect_shape("lse", lse, scores.shape[:-1])
     return pairs

@@ -9,7 +9,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from insidegpt.checks import Case, Check, PropertyFailed, Text, expect, expect_shape, expect_tensor
+from insidegpt.checks import (
+    Case,
+    Check,
+    PropertyFailed,
+    Text,
+    expect,
+    expect_keys,
+    expect_shape,
+    expect_tensor,
+    expect_tensors,
+)
 
 ONCE = (torch.float32,)
 """For properties of plain numbers, which no dtype changes."""
@@ -39,14 +49,7 @@ GPT2_SIZES = {
 
 def counted(answer, **sizes) -> dict[str, int]:
     """The answer's six numbers, or a sentence that says what came instead."""
-    out = answer(config(**sizes))
-    got = sorted(map(str, out)) if isinstance(out, dict) else type(out).__name__
-    expect(
-        isinstance(out, dict) and set(out) == set(PARTS),
-        f"expected a dict with the keys {', '.join(PARTS)}, got {got}",
-        f"应返回键为 {', '.join(PARTS)} 的 dict，得到的是 {got}",
-    )
-    return out
+    return expect_keys(answer(config(**sizes)), PARTS)
 
 
 def parts_reference(
@@ -698,23 +701,9 @@ def block_mistakes(sizes) -> dict[Text, dict]:
     }
 
 
-def three(module, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the answer's block returns: out, attended and computed, or a sentence that says what came instead."""
-    got = module(x)
-    names = "(out, attended, computed)"
-    expect(
-        not isinstance(got, Tensor),
-        f"one tensor came back; return the three {names}",
-        f"只返回了一个张量；应返回三个：{names}",
-    )
-    expect(
-        isinstance(got, (tuple, list)) and len(got) == 3 and all(isinstance(t, Tensor) for t in got),
-        f"expected the three tensors {names}, got {type(got).__name__}",
-        f"应返回三个张量 {names}，得到的是 {type(got).__name__}",
-    )
-    for name, tensor in zip(("out", "attended", "computed"), got, strict=True):
-        expect_shape(f"{name}, of x {tuple(x.shape)},", tensor, x.shape)
-    return tuple(got)
+def three(module, x: Tensor) -> tuple[Tensor, ...]:
+    """What the answer's block returns: out, attended and computed."""
+    return expect_tensors(module(x), "out", "attended", "computed")
 
 
 def expect_block(case: Case, got: Tensor, x: Tensor, state: dict[str, Tensor], sizes, otherwise: Text | None = None):

@@ -9,7 +9,17 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from insidegpt.checks import Case, Check, PropertyFailed, Text, expect, expect_pair, expect_shape, expect_tensor
+from insidegpt.checks import (
+    Case,
+    Check,
+    PropertyFailed,
+    Text,
+    expect,
+    expect_keys,
+    expect_shape,
+    expect_tensor,
+    expect_tensors,
+)
 
 # Your journey starts with one step: Raschka, Build a Large Language Model (From Scratch), 2024, chapter 3
 # fmt: off
@@ -48,7 +58,7 @@ OWN_WORD = (
 
 
 def scores_pair(answer, x: Tensor) -> tuple[Tensor, Tensor]:
-    return expect_pair(answer(x), "scores", "nearest")
+    return expect_tensors(answer(x), "scores", "nearest")
 
 
 def scores_and_nearest(answer, case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -385,7 +395,7 @@ BREADTH = ("the breadth", "宽度")
 
 
 def context_pair(answer, x: Tensor) -> tuple[Tensor, Tensor]:
-    return expect_pair(answer(x), "context", "breadth")
+    return expect_tensors(answer(x), "context", "breadth")
 
 
 def context_and_breadth(answer, case: Case, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -605,14 +615,7 @@ ENCODERS = (characters, utf8, pairs, words)
 
 def cost(answer, text: str, encode: Callable) -> dict[str, float]:
     """What the answer returned, once it is known to be a dict with the four keys and numbers in it."""
-    out = answer(text, encode)
-    got = sorted(map(str, out)) if isinstance(out, dict) else type(out).__name__
-    expect(
-        isinstance(out, dict) and set(out) == set(KEYS),
-        f"expected a dict with the keys {', '.join(KEYS)}, got {got}",
-        f"应返回键为 {', '.join(KEYS)} 的 dict，得到的是 {got}",
-    )
-    return out
+    return expect_keys(answer(text, encode), KEYS)
 
 
 def expect_number(key: str, got, expected: float, mistakes: dict[Text, float] | None = None) -> None:

@@ -86,7 +86,7 @@ def self_library_call(x, w_q, w_k, w_v):
     return F.scaled_dot_product_attention(*projected(x, w_q, w_k, w_v))
 
 
-@MUTANTS.add(EXERCISE, SCALED, "expected the pair (context, weights), got dict")
+@MUTANTS.add(EXERCISE, SCALED, "expected 2 tensors (context, weights), got dict")
 def self_dict(x, w_q, w_k, w_v):
     return dict(zip(("context", "weights"), attend(*projected(x, w_q, w_k, w_v)), strict=True))
 

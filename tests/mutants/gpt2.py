@@ -1053,7 +1053,7 @@ class AddsInPlace(Ordered):
         return x + self.feed_forward(self.ln_2(x))
 
 
-@MUTANTS.add(EXERCISE, ONE, "expected the three tensors")
+@MUTANTS.add(EXERCISE, ONE, "expected 3 tensors (out, attended, computed)")
 class ReturnsPair(Right):
     def forward(self, x):
         return super().forward(x)[:2]

@@ -114,7 +114,7 @@ def scores_upper_half(x):
     return (x @ x.mT).triu(), nearest(x @ x.mT)
 
 
-@MUTANTS.add(EXERCISE, DOTS, "return the pair (scores, nearest)")
+@MUTANTS.add(EXERCISE, DOTS, "return 2: (scores, nearest)")
 def scores_alone(x):
     return x @ x.mT
 
@@ -635,7 +635,7 @@ def context_by_library_as_it_comes(x):
     return F.scaled_dot_product_attention(x, x, x), results(weigh(x), x)[1]
 
 
-@MUTANTS.add(EXERCISE, WEIGHTED, "return the pair (context, breadth)")
+@MUTANTS.add(EXERCISE, WEIGHTED, "return 2: (context, breadth)")
 def context_alone(x):
     return F.scaled_dot_product_attention(x, x, x, scale=1.0)
 

@@ -32,6 +32,9 @@ SERVE = "from insidegpt.grading.student import serve; serve(get_ipython().user_n
 BIND = "from insidegpt.grading import judge; judge.bind(get_ipython().user_ns, {names!r}, {timeout})"
 RELEASE = "judge.release()"
 
+CALLS = 4
+"""How many times the learner's time limit a visible test or a hidden check may take: it makes many calls."""
+
 LINK_ERRORS = {"StudentGone", "BadReply", "TooLarge"}
 """The names of what `transport.py` raises; they say all in both languages."""
 
@@ -49,8 +52,9 @@ class ExecuteSubmission(NbGraderPreprocessor):
     """
 
     tests = Unicode(help="The folder of the hidden tests: put first on the judge's PYTHONPATH.").tag(config=True)
-    timeout = Integer(30, help="Seconds that a cell may take.").tag(config=True)
-    call_timeout = Integer(10, help="Seconds that a call of the learner's code may take.").tag(config=True)
+    timeout = Integer(30, help="Seconds that a cell of the learner's may take, and a call of its code.").tag(
+        config=True
+    )
     longest = Integer(600, help="Seconds that a whole notebook may take.").tag(config=True)
     limits = Dict(help="What the learner's code may use: names and values of `sandbox.Limits`.").tag(config=True)
     strict = Bool(help="Refuse to grade where the sandbox cannot have its first level.").tag(config=True)
@@ -75,21 +79,20 @@ class ExecuteSubmission(NbGraderPreprocessor):
             nb.metadata.setdefault("insidegpt", {})["sandbox"] = " · ".join(level.sentence)
             for index, cell in enumerate(nb.cells):
                 self.on_cell(index)
-                self.preprocess_cell(cell, resources, index)
+                if cell.cell_type == "code":
+                    self._take(cell)
         finally:
             self._stop()
         return nb, resources
 
-    def preprocess_cell(self, cell: NotebookNode, resources: dict, index: int) -> tuple[NotebookNode, dict]:
-        """Run one cell. Its tags play no part."""
-        if cell.cell_type == "code":
-            if is_graded(cell):
-                self._grade(cell)
-            elif cell.source.strip():
-                ran = self._run(self._student, cell.source)
-                cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
-                self._remember(cell)
-        return cell, resources
+    def _take(self, cell: NotebookNode) -> None:
+        """Run or grade a code cell. Its tags play no part."""
+        if is_graded(cell):
+            self._grade(cell)
+        elif cell.source.strip():
+            ran = self._run(cell.source)
+            cell.outputs, cell.execution_count = ran.outputs, ran.execution_count
+            self._remember(cell)
 
     def _start(self) -> None:
         """Start the two kernels, each with its end of a link between them."""
@@ -99,7 +102,7 @@ class ExecuteSubmission(NbGraderPreprocessor):
         )
         here, there = socket.socketpair()
         with here, there:
-            self._judge = Kernel(self._folder, 4 * self.timeout, None, here, (self.tests,))
+            self._judge = Kernel(self._folder, CALLS * self.timeout, None, here, (self.tests,))
             self._student = Kernel(self._folder, self.timeout, confinement, there)
             for kernel in (self._judge, self._student):
                 kernel.start()
@@ -119,21 +122,26 @@ class ExecuteSubmission(NbGraderPreprocessor):
             self._judge.run(source)
         again, self._ran = self._ran, []
         for source in again:
-            if not stopped(self._run(self._student, source)):
+            if not stopped(self._run(source)):
                 self._ran.append(source)
 
-    def _run(self, kernel: Kernel, source: str) -> NotebookNode:
-        """Run code in one of the kernels; when its process cannot be used any more, fresh ones stand ready."""
+    def _run(self, source: str) -> NotebookNode:
+        """Run code of the learner's; when its process cannot be used any more, fresh kernels stand ready."""
         if self._late:
-            return _out_of_time(source)
-        ran = kernel.run(source)
-        if not kernel.alive:
+            return self._out_of_time(source)
+        ran = self._student.run(source)
+        if not self._student.alive:
             self._start_afresh()
         return ran
 
     @property
     def _late(self) -> bool:
         return time.monotonic() > self._until
+
+    def _out_of_time(self, source: str) -> NotebookNode:
+        """The cell that `Kernel.run` would return, for code that is not run any more."""
+        sentence = f"the notebook did not finish within {self.longest} s · 整个笔记本在 {self.longest} 秒内没有运行完"
+        return new_code_cell(source, outputs=[error(CellTimeoutError.__name__, sentence)])
 
     def _remember(self, cell: NotebookNode) -> None:
         """Keep a cell to be run again, or what went wrong in it; a locked one runs for the judge too."""
@@ -154,7 +162,7 @@ class ExecuteSubmission(NbGraderPreprocessor):
         for who, ran in self._judged(cell):
             cell.execution_count = ran.execution_count
             kept += [_harmless(o) for o in ran.outputs if o.output_type in ("stream", "display_data")]
-            failures.append(_failure(ran.outputs, who, self.timeout))
+            failures.append(_failure(ran.outputs, who, CALLS * self.timeout))
             verdict = next((o for o in reversed(ran.outputs) if o.output_type == "execute_result"), None)
         no_points = "".join(failures[-1:]) or _not_points(verdict, cell.metadata.nbgrader["points"])
         said = next(filter(None, failures), no_points)
@@ -169,10 +177,10 @@ class ExecuteSubmission(NbGraderPreprocessor):
     def _judged(self, cell: NotebookNode) -> Iterator[tuple[Text, NotebookNode]]:
         """Run a graded cell's parts in the judge's kernel while the learner's serves it."""
         if self._late:
-            yield HIDDEN, _out_of_time(cell.source)
+            yield HIDDEN, self._out_of_time(cell.source)
             return
         serving = self._student.begin(SERVE)
-        self._judge.run(BIND.format(names=self._names, timeout=self.call_timeout))
+        self._judge.run(BIND.format(names=self._names, timeout=self.timeout))
         for who, source in _parts(cell.source):
             yield who, self._judge.run(source)
             if not self._judge.alive:
@@ -182,10 +190,6 @@ class ExecuteSubmission(NbGraderPreprocessor):
             self._student.finish(serving, seconds=1)
         if not (self._judge.alive and self._student.alive):
             self._start_afresh()
-
-
-def _out_of_time(source: str) -> NotebookNode:
-    return new_code_cell(source, outputs=[error(CellTimeoutError.__name__)])
 
 
 def _parts(source: str) -> list[tuple[Text, str]]:
@@ -203,16 +207,16 @@ def _parts(source: str) -> list[tuple[Text, str]]:
     return [(who, code) for who, code in parts if code.strip()]
 
 
-def _failure(outputs: list, who: Text, timeout: int) -> str:
+def _failure(outputs: list, who: Text, seconds: int) -> str:
     """A sentence about the error among the outputs, in both languages, or ''."""
     errors = {o.ename: o for o in outputs if o.output_type == "error"}
     en, zh = who
     if not errors:
         return ""
     if CellTimeoutError.__name__ in errors:
-        return (
-            f"{en} did not finish within {timeout} s and was stopped: is there an endless loop? · "
-            f"{zh}在 {timeout} 秒内没有运行完，已被停止：是否有死循环？"
+        return errors[CellTimeoutError.__name__].evalue or (
+            f"{en} did not finish within {seconds} s and was stopped: is there an endless loop? · "
+            f"{zh}在 {seconds} 秒内没有运行完，已被停止：是否有死循环？"
         )
     if DeadKernelError.__name__ in errors:
         why_en, _, why_zh = errors[DeadKernelError.__name__].evalue.partition(" · ")
@@ -222,13 +226,13 @@ def _failure(outputs: list, who: Text, timeout: int) -> str:
         return f"{en} called input(), and nobody is there to answer · {zh}调用了 input()，但批改时没有人输入"
     if "NotImplementedError" in errors and not errors["NotImplementedError"].evalue:  # torch raises it with a reason
         return NOT_WRITTEN
-    error = list(errors.values())[-1]
-    if error.ename in LINK_ERRORS:
-        return error.evalue
-    if who is VISIBLE and error.ename == "AssertionError":
-        line = _line(error.traceback)
+    last = list(errors.values())[-1]
+    if last.ename in LINK_ERRORS:
+        return last.evalue
+    if who is VISIBLE and last.ename == "AssertionError":
+        line = _line(last.traceback)
         return f"{en} does not hold: {line} · {zh}不成立：{line}"
-    what = re.sub(r"\([^()]*?, line (\d+)\)", r"(line \1)", f"{error.ename}: {error.evalue}")
+    what = re.sub(r"\([^()]*?, line (\d+)\)", r"(line \1)", f"{last.ename}: {last.evalue}")
     what = what.strip().splitlines()[0].removesuffix(":")[:200]
     return f"{en} raised {what} · {zh}抛出了 {what}"
 
