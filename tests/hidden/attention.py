@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from insidegpt.checks import (
+    ONCE,
     Case,
     Check,
     PropertyFailed,
@@ -113,7 +114,7 @@ def self_pair(answer, *given: Tensor) -> tuple[Tensor, Tensor]:
     return expect_tensors(answer(*given), "context", "weights")
 
 
-@self_attention.property("known numbers of the six words", "六个词的已知结果", (torch.float32,), weight=3)
+@self_attention.property("known numbers of the six words", "六个词的已知结果", ONCE, weight=3)
 def self_golden(answer, case):
     x = case.tensor(WORDS)
     draw = torch.Generator().manual_seed(123)
@@ -179,7 +180,7 @@ def self_rows(answer, case):
         )
 
 
-@self_attention.property("the order of the words does not matter", "与词的次序无关")
+@self_attention.property("the order of the words does not matter", "与词的次序无关", ONCE)
 def self_equivariant(answer, case):
     x, *w = self_arguments(case)
     (_, weights), (_, turned) = self_pair(answer, x, *w), self_pair(answer, x.flip(0), *w)
@@ -196,7 +197,7 @@ def self_equivariant(answer, case):
     case.expect_close(turned, weights.flip(0, 1), otherwise=sentence)
 
 
-@self_attention.property("leading dimensions are a batch", "前置维度当作批次")
+@self_attention.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def self_batch(answer, case):
     x, *w = self_arguments(case)
     context, weights = self_pair(answer, x, *w)
@@ -713,7 +714,7 @@ def multi_head_mistakes(x, state, n_head) -> dict[Text, Tensor]:
     }
 
 
-@MultiHeadAttention.property("parameters by name, gates open at first", "参数名称正确，门起初全开")
+@MultiHeadAttention.property("parameters by name, gates open at first", "参数名称正确，门起初全开", ONCE)
 def heads_parameters(answer, case):
     module = answer(12, 3).to(case.device, case.dtype)
     expect_names_and_shapes(module, 12, 3)
@@ -734,7 +735,7 @@ def heads_parameters(answer, case):
     build(answer, case, multi_head_state(case, 12, 3), 12, 3)
 
 
-@MultiHeadAttention.property("every parameter gets a gradient", "每个参数都得到梯度", (torch.float32,))
+@MultiHeadAttention.property("every parameter gets a gradient", "每个参数都得到梯度", ONCE)
 def heads_train(answer, case):
     module = build(answer, case, multi_head_state(case, 12, 3), 12, 3)
     out = expect_tensor(module(case.randn(2, 5, 12)))
@@ -763,7 +764,7 @@ def heads_single(answer, case):
     case.expect_close(expect_tensor(module(x.clone())), multi_head(x, state, 1), multi_head_mistakes(x, state, 1))
 
 
-@MultiHeadAttention.property("a gate of 0 switches its head off", "门为 0 就关掉这个头", weight=3)
+@MultiHeadAttention.property("a gate of 0 switches its head off", "门为 0 就关掉这个头", ONCE, weight=3)
 def heads_gate(answer, case):
     state, x = multi_head_state(case, 12, 3), case.randn(2, 5, 12)
     module = build(answer, case, state, 12, 3)
@@ -784,7 +785,7 @@ def heads_gate(answer, case):
     case.expect_close(expect_tensor(module(x.clone())), torch.zeros(2, 5, 12), otherwise=still)
 
 
-@MultiHeadAttention.property("a head depends on its own weights alone", "每个头只依赖自己的权重", weight=3)
+@MultiHeadAttention.property("a head depends on its own weights alone", "每个头只依赖自己的权重", ONCE, weight=3)
 def heads_independent(answer, case):
     state, x = multi_head_state(case, 12, 3), case.randn(2, 5, 12)
     module = build(answer, case, state, 12, 3)
@@ -814,7 +815,7 @@ def heads_independent(answer, case):
                 )
 
 
-@MultiHeadAttention.property("the order of the words does not matter", "与词的次序无关")
+@MultiHeadAttention.property("the order of the words does not matter", "与词的次序无关", ONCE)
 def heads_equivariant(answer, case):
     module = build(answer, case, multi_head_state(case, 12, 3), 12, 3)
     sentence = (
@@ -824,13 +825,13 @@ def heads_equivariant(answer, case):
     case.expect_follows_order(lambda x: expect_tensor(module(x[None]))[0], case.randn(5, 12), otherwise=sentence)
 
 
-@MultiHeadAttention.property("leading dimensions are a batch", "前置维度当作批次")
+@MultiHeadAttention.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def heads_batch(answer, case):
     module = build(answer, case, multi_head_state(case, 12, 3), 12, 3)
     case.expect_batch(lambda x: expect_tensor(module(x)), (5, 12), leads=[((2, 3),), ((3,),), ((1,),)])
 
 
-@MultiHeadAttention.property("refuses a width that the heads cannot share", "宽度不能被头数整除时拒绝")
+@MultiHeadAttention.property("refuses a width that the heads cannot share", "宽度不能被头数整除时拒绝", ONCE)
 def heads_refused(answer, case):
     build(answer, case, multi_head_state(case, 12, 3), 12, 3)
     for d_model, n_head in ((10, 3), (4, 8)):
@@ -914,7 +915,9 @@ def cross_values(answer, case):
     case.expect_close(context, expected, mistakes)
 
 
-@cross_attention.property("decoder and encoder may differ in length and width", "两边的长度、宽度可以不同", weight=3)
+@cross_attention.property(
+    "decoder and encoder may differ in length and width", "两边的长度、宽度可以不同", ONCE, weight=3
+)
 def cross_sizes(answer, case):
     for t_q, t_k, d_v in ((3, 5, 7), (5, 3, 7), (1, 4, 1), (4, 1, 7)):
         given = decoder, encoder, *w = cross_arguments(case, t_q, t_k, d_v=d_v)
@@ -948,7 +951,9 @@ def cross_coverage(answer, case):
     case.expect_close(coverage, weights.sum(-2), mistakes)
 
 
-@cross_attention.property("a decoder position moves its own context alone", "解码器的一个位置只影响自己的 context")
+@cross_attention.property(
+    "a decoder position moves its own context alone", "解码器的一个位置只影响自己的 context", ONCE
+)
 def cross_decoder_moves(answer, case):
     decoder, *rest = cross_arguments(case)
     context, coverage = cross_pair(answer, decoder, *rest)
@@ -968,7 +973,7 @@ def cross_decoder_moves(answer, case):
     expect(not case.close(new_coverage, coverage), "coverage did not change", "coverage 没有变")
 
 
-@cross_attention.property("an encoder position moves every context", "编码器的一个位置影响所有 context")
+@cross_attention.property("an encoder position moves every context", "编码器的一个位置影响所有 context", ONCE)
 def cross_encoder_moves(answer, case):
     decoder, encoder, *w = cross_arguments(case)
     context, _ = cross_pair(answer, decoder, encoder, *w)
@@ -984,7 +989,7 @@ def cross_encoder_moves(answer, case):
         )
 
 
-@cross_attention.property("the order of the encoder does not matter", "与编码器的次序无关")
+@cross_attention.property("the order of the encoder does not matter", "与编码器的次序无关", ONCE)
 def cross_invariant(answer, case):
     decoder, encoder, *w = cross_arguments(case)
     context, coverage = cross_pair(answer, decoder, encoder, *w)
@@ -1007,7 +1012,7 @@ def cross_invariant(answer, case):
     case.expect_close(cross_pair(answer, decoder, encoder.flip(0), *w)[0], context, otherwise=sentence)
 
 
-@cross_attention.property("leading dimensions are a batch and broadcast", "前置维度当作批次，可以广播")
+@cross_attention.property("leading dimensions are a batch and broadcast", "前置维度当作批次，可以广播", ONCE)
 def cross_batch(answer, case):
     _, _, *w = cross_arguments(case)
     leads = [((2, 3), (2, 1)), ((3,), ()), ((), (3,)), ((2, 1), (3,)), ((3,), (3,)), ((1,), (1,))]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from insidegpt.checks import (
     FLOATS,
+    ONCE,
     Case,
     Check,
     PropertyFailed,
@@ -165,7 +166,7 @@ def prefix_parallel(answer, case):
     case.expect_close(answer(model, ids), right, {k: v for k, v in mistakes.items() if not case.close(v, right)})
 
 
-@next_token_logits.property("leading dimensions are a batch", "前置维度当作批次", (torch.float32,))
+@next_token_logits.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def prefix_batch(answer, case):
     out = answer(small_model(case), random_ids(case, 2, 5))
     expect_shape("the result for ids of shape (2, 5)", out, (2, 5, VOCABULARY))
@@ -206,7 +207,7 @@ def prefix_dtype(answer, case):
     expect_reads_text(answer, case)
 
 
-@next_token_logits.property("leaves text and model as they were", "不改动文本和模型", (torch.float32,))
+@next_token_logits.property("leaves text and model as they were", "不改动文本和模型", ONCE)
 def prefix_untouched(answer, case):
     for training in (False, True):
         model, ids = small_model(case).train(training), random_ids(case, 2, 4)
@@ -303,7 +304,7 @@ def expect_held(case: Case, got: tuple[Tensor, Tensor], given: list[tuple[Tensor
         case.expect_close(got[part], right, mistakes)
 
 
-@KVCache.property("update returns everything held so far", "update 返回至今存下的全部", weight=3)
+@KVCache.property("update returns everything held so far", "update 返回至今存下的全部", ONCE, weight=3)
 def cache_values(answer, case):
     for sizes in ((1, 1, 1), (3, 1, 4), (7,), (2, 2)):
         for d_v in (4, 5):
@@ -312,7 +313,7 @@ def cache_values(answer, case):
                 expect_held(case, update(cache, 0, k, v), given[:n])
 
 
-@KVCache.property("each layer has a store of its own", "每一层有自己的存储", weight=3)
+@KVCache.property("each layer has a store of its own", "每一层有自己的存储", ONCE, weight=3)
 def cache_layers(answer, case):
     cache = answer(3, 12)
     one, two = chunks(case, 2, 1), chunks(case, 2, 1)
@@ -350,7 +351,7 @@ class CachedDecoder:
 
 
 @KVCache.property(
-    "a decoder that uses it in pieces equals one pass", "分段使用它的解码器，与一遍算完相同", SHORT, weight=3
+    "a decoder that uses it in pieces equals one pass", "分段使用它的解码器，与一遍算完相同", ONCE, weight=3
 )
 def cache_decoder(answer, case):
     decoder, ids = CachedDecoder(case), random_ids(case, 2, 9)
@@ -367,7 +368,7 @@ def cache_decoder(answer, case):
         case.expect_close(torch.cat(parts, dim=1), whole, otherwise=sentence)
 
 
-@KVCache.property("len counts the positions that every layer holds", "len 是每一层都有的位置数", (torch.float32,))
+@KVCache.property("len counts the positions that every layer holds", "len 是每一层都有的位置数", ONCE)
 def cache_length(answer, case):
     cache, given = answer(3, 12), chunks(case, 2, 1, 3)
     expect(len(cache) == 0, f"an empty cache has length {len(cache)}", f"空缓存的长度是 {len(cache)}")
@@ -394,7 +395,7 @@ def cache_length(answer, case):
     )
 
 
-@KVCache.property("leading dimensions are a batch", "前置维度当作批次", (torch.float32,))
+@KVCache.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def cache_batch(answer, case):
     for lead in ((), (1,), (3,), (2, 3), (2, 1, 3)):
         cache, given = answer(1, 6), chunks(case, 2, 1, lead=lead)
@@ -410,7 +411,7 @@ def cache_batch(answer, case):
     expect_held(case, update(cache, 0, *given[1]), given)
 
 
-@KVCache.property("reset makes it as good as new", "reset 之后如同新的", (torch.float32,))
+@KVCache.property("reset makes it as good as new", "reset 之后如同新的", ONCE)
 def cache_reset(answer, case):
     cache = answer(2, 4)
     for k, v in chunks(case, 3, 1):
@@ -431,9 +432,7 @@ def cache_reset(answer, case):
             expect_held(other, (keys, values), given[:n])
 
 
-@KVCache.property(
-    "refuses more than max_length and stays as it was", "超出 max_length 就拒绝，并保持原样", (torch.float32,)
-)
+@KVCache.property("refuses more than max_length and stays as it was", "超出 max_length 就拒绝，并保持原样", ONCE)
 def cache_overflow(answer, case):
     for sizes in ((2, 3), (5,), (1,) * 5):
         cache, given = answer(1, 5), chunks(case, *sizes)
@@ -478,7 +477,7 @@ def cache_dtype(answer, case):
         expect_held(case, got, given[:n])
 
 
-@KVCache.property("keeps a copy and leaves its inputs untouched", "自己留一份，不改动输入", (torch.float32,))
+@KVCache.property("keeps a copy and leaves its inputs untouched", "自己留一份，不改动输入", ONCE)
 def cache_copies(answer, case):
     cache, given = answer(1, 6), chunks(case, 2, 1)
     kept = [(k.clone(), v.clone()) for k, v in given]
@@ -502,7 +501,7 @@ def cache_copies(answer, case):
     case.expect_close(values, right_values, otherwise=wrong)
 
 
-@KVCache.property("two caches share nothing", "两个缓存互不相干", (torch.float32,))
+@KVCache.property("two caches share nothing", "两个缓存互不相干", ONCE)
 def cache_instances(answer, case):
     one, two = answer(1, 6), answer(1, 6)
     given, other = chunks(case, 2, 1), chunks(case, 1)
@@ -703,7 +702,7 @@ def filter_both(answer, case):
             case.expect_close(got_filtered(answer, logits, **options), right, mistakes)
 
 
-@filter_logits.property("the order of the vocabulary does not matter", "与词表的次序无关")
+@filter_logits.property("the order of the vocabulary does not matter", "与词表的次序无关", ONCE)
 def filter_equivariant(answer, case):
     logits = case.tensor([1, 2.5, 2, 0, 2, 2, -1, 2.5])
     for options in (dict(top_k=4), dict(top_k=1), dict(top_p=0.3), dict(top_p=0.7), dict(top_k=4, top_p=0.45)):
@@ -714,7 +713,7 @@ def filter_equivariant(answer, case):
             case.expect_close(got_filtered(answer, logits[order], **options), right[order], otherwise=TIES)
 
 
-@filter_logits.property("k beyond the vocabulary and p = 1 keep everything", "k 超过词表、p = 1 时全部保留")
+@filter_logits.property("k beyond the vocabulary and p = 1 keep everything", "k 超过词表、p = 1 时全部保留", ONCE)
 def filter_everything(answer, case):
     logits = case.tensor(LOG_P)
     one = got_filtered(answer, logits, top_k=1)
@@ -732,7 +731,7 @@ def filter_everything(answer, case):
         case.expect_close(got, logits, otherwise=lost)
 
 
-@filter_logits.property("a forbidden token stays forbidden", "禁用的词元仍然禁用")
+@filter_logits.property("a forbidden token stays forbidden", "禁用的词元仍然禁用", ONCE)
 def filter_forbidden(answer, case):
     logits = case.tensor(LOG_P)
     logits[[1, 4]] = -math.inf
@@ -751,7 +750,7 @@ def filter_forbidden(answer, case):
         case.expect_close(finite(got), right, otherwise=sentence)
 
 
-@filter_logits.property("each row of a batch has its own filter", "批次中各行分别筛选")
+@filter_logits.property("each row of a batch has its own filter", "批次中各行分别筛选", ONCE)
 def filter_batch(answer, case):
     some_filtered(answer, case.tensor(LOG_P))
     for lead in ((1,), (3,), (2, 3)):
@@ -781,7 +780,7 @@ def filter_large(answer, case):
         case.expect_close(got_filtered(answer, logits, **options), filtered(logits, **options))
 
 
-@filter_logits.property("refuses what makes no sense", "拒绝没有意义的参数", (torch.float32,))
+@filter_logits.property("refuses what makes no sense", "拒绝没有意义的参数", ONCE)
 def filter_refused(answer, case):
     logits = case.tensor(LOG_P)
     options = dict(temperature=2.0, top_k=2, top_p=0.9)
@@ -902,7 +901,7 @@ def generate_greedy(answer, case):
         expect_ids(text, right, mistakes, other)
 
 
-@generate.property("draws with the model's probabilities", "按模型的概率抽样", (torch.float32,), weight=3)
+@generate.property("draws with the model's probabilities", "按模型的概率抽样", ONCE, weight=3)
 def generate_distribution(answer, case):
     table = torch.tensor(DRAWN, dtype=torch.float64).log().expand(4, 4)
     model = BigramModel(table.to(case.device, case.dtype))
@@ -951,7 +950,7 @@ def generate_distribution(answer, case):
             )
 
 
-@generate.property("a row ends at its own end token", "每一行到自己的结束词元为止", (torch.float32,), weight=3)
+@generate.property("a row ends at its own end token", "每一行到自己的结束词元为止", ONCE, weight=3)
 def generate_stops(answer, case):
     model = BigramModel(case.tensor(CHAIN))
     ids = torch.tensor(
@@ -1043,7 +1042,7 @@ def generate_log_prob(answer, case):
         case.expect_close(log_prob, right, mistakes)
 
 
-@generate.property("randomness comes from the generator alone", "随机性只来自 generator", (torch.float32,))
+@generate.property("randomness comes from the generator alone", "随机性只来自 generator", ONCE)
 def generate_generator(answer, case):
     model, ids = small_model(case), random_ids(case, 3, 3)
     draw, state = torch.Generator(case.device).manual_seed(5), torch.get_rng_state()
@@ -1073,7 +1072,7 @@ def generate_generator(answer, case):
     expect_reads_model(answer, case)
 
 
-@generate.property("the rows do not mix", "各行互不影响", EXACT)
+@generate.property("the rows do not mix", "各行互不影响", ONCE)
 def generate_rows(answer, case):
     model, ids = small_model(case), random_ids(case, 4, 3)
     end = int(greedy_text(model, ids[:1], 2)[0, -1])  # the first row ends soon
@@ -1093,7 +1092,7 @@ def generate_rows(answer, case):
         case.expect_close(log_prob[row], its[0], otherwise=mixed)
 
 
-@generate.property("the prompt comes first, then exactly n tokens", "先是提示，然后恰好 n 个词元", (torch.float32,))
+@generate.property("the prompt comes first, then exactly n tokens", "先是提示，然后恰好 n 个词元", ONCE)
 def generate_shape(answer, case):
     model, ids = small_model(case), random_ids(case, 2, 3)
     expect_tensors(answer(model, ids.clone(), 4, torch.Generator(case.device).manual_seed(0)), "ids", "log_prob")
@@ -1134,7 +1133,7 @@ def generate_dtype(answer, case):
     expect_reads_model(answer, case)
 
 
-@generate.property("leaves prompt and model as they were", "不改动提示和模型", (torch.float32,))
+@generate.property("leaves prompt and model as they were", "不改动提示和模型", ONCE)
 def generate_untouched(answer, case):
     for training in (False, True):
         model, ids = small_model(case).train(training), random_ids(case, 2, 3)
@@ -1282,7 +1281,7 @@ def online_lse(answer, case):
         case.expect_close(got, right, {k: v for k, v in mistakes.items() if not case.close(v, right)})
 
 
-@online_softmax.property("the cut into blocks does not matter", "与怎样分块无关", weight=3)
+@online_softmax.property("the cut into blocks does not matter", "与怎样分块无关", ONCE, weight=3)
 def online_any_cut(answer, case):
     scores, values = online_arguments(case)
     context, lse = dense(scores, values)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from insidegpt.checks import (
+    ONCE,
     Case,
     Check,
     PropertyFailed,
@@ -20,9 +21,6 @@ from insidegpt.checks import (
     expect_tensor,
     expect_tensors,
 )
-
-ONCE = (torch.float32,)
-"""For properties of plain numbers, which no dtype changes."""
 
 
 def config(**sizes):
@@ -288,13 +286,13 @@ def split_places(answer, case):
         case.expect_close(expect_tensor(answer(x.clone(), n_head)), split(x, n_head), split_mistakes(x, n_head))
 
 
-@split_heads.property("as many heads as tokens", "头与词元一样多", weight=3)
+@split_heads.property("as many heads as tokens", "头与词元一样多", ONCE, weight=3)
 def split_square(answer, case):
     x = numbered(case, 2, 4, 24)
     case.expect_close(expect_tensor(answer(x.clone(), 4)), split(x, 4), split_mistakes(x, 4))
 
 
-@split_heads.property("one head, one token, one feature", "只有一个头、一个词元、一个特征")
+@split_heads.property("one head, one token, one feature", "只有一个头、一个词元、一个特征", ONCE)
 def split_ones(answer, case):
     for t, width, n_head in ((3, 12, 1), (1, 12, 2), (3, 12, 4), (1, 3, 1)):
         x = 1 + numbered(case, 2, t, width)
@@ -314,7 +312,7 @@ def split_batched(answer) -> Callable[[Tensor], tuple[Tensor, ...]]:
     return parts
 
 
-@split_heads.property("leading dimensions are a batch", "前置维度当作批次")
+@split_heads.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def split_batch(answer, case):
     case.expect_batch(split_batched(answer), (5, 12), leads=[((2, 3),), ((3,),), ((1,),), ((2, 1, 2),)])
 
@@ -371,7 +369,7 @@ def merge_undoes(answer, case):
     case.expect_close(merged(answer)(z.clone()), torch.stack(x.chunk(3, -1)), merge_mistakes(z))
 
 
-@merge_heads.property("leading dimensions are a batch", "前置维度当作批次")
+@merge_heads.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def merge_batch(answer, case):
     case.expect_batch(merged(answer), (3, 4, 2), leads=[((2, 3),), ((3,),), ((1,),)])
 
@@ -760,7 +758,7 @@ def build_block(answer, case: Case, sizes, state: dict[str, Tensor]):
     return module
 
 
-@GPT2Block.property("parameters as in GPT-2's checkpoints", "参数与 GPT-2 的权重文件一致")
+@GPT2Block.property("parameters as in GPT-2's checkpoints", "参数与 GPT-2 的权重文件一致", ONCE)
 def block_parameters(answer, case):
     for more in ({}, dict(n_inner=20)):
         sizes = config(**BLOCK, **more)
@@ -851,7 +849,7 @@ def block_parts(answer, case):
         case.expect_close(x + attended + computed, out.double(), otherwise=otherwise)
 
 
-@GPT2Block.property("the configuration decides", "由配置决定", EXACT)
+@GPT2Block.property("the configuration decides", "由配置决定", ONCE)
 def block_config(answer, case):
     for more in (dict(n_inner=20), dict(layer_norm_epsilon=0.1), dict(n_head=1), dict(n_head=6), dict(n_embd=24)):
         sizes = config(**BLOCK | more)
@@ -873,7 +871,7 @@ def block_eps(answer, case):
             expect_block(case, three(module, x.clone())[0], x, state, sizes)
 
 
-@GPT2Block.property("no token sees a later one", "没有词元看得到后面的词元")
+@GPT2Block.property("no token sees a later one", "没有词元看得到后面的词元", ONCE)
 def block_causal(answer, case):
     sizes = config(**BLOCK)
     module = build_block(answer, case, sizes, block_state(case, sizes))
@@ -897,7 +895,7 @@ def block_causal(answer, case):
             )
 
 
-@GPT2Block.property("dropout on the branches, not on the stream", "dropout 在支路上，不在残差流上", EXACT, weight=3)
+@GPT2Block.property("dropout on the branches, not on the stream", "dropout 在支路上，不在残差流上", ONCE, weight=3)
 def block_dropout(answer, case):
     x = case.randn(2, 5, 12)
     nothing = dict(attn_pdrop=0.0, resid_pdrop=0.0)
@@ -945,7 +943,7 @@ def block_dropout(answer, case):
         case.expect_close(got, expected, mistakes, otherwise)
 
 
-@GPT2Block.property("chance plays its part in training only", "只有训练时才有随机", EXACT)
+@GPT2Block.property("chance plays its part in training only", "只有训练时才有随机", ONCE)
 def block_chance(answer, case):
     sizes = config(**BLOCK, attn_pdrop=0.5, resid_pdrop=0.5)
     state, x = block_state(case, sizes), case.randn(2, 5, 12)
@@ -1103,7 +1101,7 @@ def contributions_sum(answer, case):
 
 
 @head_contributions.property(
-    "a silent head writes nothing, the others as before", "头不出声就什么都不写，其余照旧", weight=3
+    "a silent head writes nothing, the others as before", "头不出声就什么都不写，其余照旧", ONCE, weight=3
 )
 def contributions_silent(answer, case):
     z, w_o, b_o = contribution_arguments(case, 2)
@@ -1150,7 +1148,7 @@ def contributions_transformers(answer, case):
 
 
 @head_contributions.property(
-    "the bias is the same for every token, whatever the heads say", "偏置对每个词元都一样，与头无关"
+    "the bias is the same for every token, whatever the heads say", "偏置对每个词元都一样，与头无关", ONCE
 )
 def contributions_bias(answer, case):
     z, w_o, b_o = contribution_arguments(case, 2)
@@ -1163,7 +1161,7 @@ def contributions_bias(answer, case):
         )
 
 
-@head_contributions.property("leading dimensions are a batch", "前置维度当作批次")
+@head_contributions.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def contributions_batch(answer, case):
     _, w_o, b_o = contribution_arguments(case)
     case.expect_batch(

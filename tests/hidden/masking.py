@@ -10,10 +10,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from insidegpt.checks import FLOATS, Check, Text, describe, expect, expect_shape, expect_tensor
+from insidegpt.checks import FLOATS, ONCE, Check, Text, describe, expect, expect_shape, expect_tensor
 from insidegpt.models import SHIPPED, load_model
-
-ONCE = (torch.float32,)  # for properties in which no floating number takes part
 
 ADDITIVE = (
     "this is an additive mask, with negative numbers; return booleans, True where the query may look",
@@ -384,7 +382,7 @@ def softmax_extreme(answer, case):
     case.expect_close(weights(answer, scores, mask), expected, mistakes, otherwise=lost)
 
 
-@masked_softmax.property("leading dimensions are a batch, the mask broadcasts", "前置维度当作批次，掩码可以广播")
+@masked_softmax.property("leading dimensions are a batch, the mask broadcasts", "前置维度当作批次，掩码可以广播", ONCE)
 def softmax_batch(answer, case):
     def function(scores, noise):
         return shares(answer, scores, noise > -0.5)

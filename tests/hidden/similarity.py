@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from insidegpt.checks import (
+    ONCE,
     Case,
     Check,
     PropertyFailed,
@@ -169,7 +170,7 @@ def scores_nearest(answer, case):
         expect_nearest(case, scores_pair(answer, x.clone())[1], x)
 
 
-@attention_scores.property("leading dimensions are a batch", "前置维度当作批次")
+@attention_scores.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def scores_batch(answer, case):
     def scores_and_best(x: Tensor) -> tuple[Tensor, Tensor]:
         scores, nearest = scores_and_nearest(answer, case, x)
@@ -179,7 +180,7 @@ def scores_batch(answer, case):
     case.expect_batch(scores_and_best, (3, 3), leads=[((3,),)])  # where .T fits by its shape
 
 
-@attention_scores.property("the order of the words does not matter", "与词的次序无关")
+@attention_scores.property("the order of the words does not matter", "与词的次序无关", ONCE)
 def scores_order(answer, case):
     otherwise = (
         "with the words in another order, the same words get other scores: something depends on the position",
@@ -213,7 +214,7 @@ def positive(case: Case, *shape: int) -> Tensor:
     return case.randn(*shape).abs() + 0.5
 
 
-@normalize.property("known shares of six scores", "六个分数的已知份额", (torch.float32,), weight=3)
+@normalize.property("known shares of six scores", "六个分数的已知份额", ONCE, weight=3)
 def normalize_golden(answer, case):
     scores, other = case.tensor(SCORES_2), positive(case, 6)
     by_sum, by_softmax = case.tensor(SHARES_2_SUM), case.tensor(SHARES_2_SOFTMAX)
@@ -345,7 +346,7 @@ def normalize_limits(answer, case):
     case.expect_close(answer(scores.clone(), SOFTMAX, 1e5), shares(scores, SOFTMAX, 1e5), otherwise=even)
 
 
-@normalize.property("a wrong `how` or temperature is refused", "拒绝错误的 how 或温度", (torch.float32,))
+@normalize.property("a wrong `how` or temperature is refused", "拒绝错误的 how 或温度", ONCE)
 def normalize_refuses(answer, case):
     scores = positive(case, 2, 3)
     case.expect_close(answer(scores.clone(), SOFTMAX, 0.5), shares(scores, SOFTMAX, 0.5))
@@ -451,7 +452,7 @@ def wrong_weights(x: Tensor) -> dict[Text, Tensor]:
     }
 
 
-@context_vectors.property("known numbers of the six words", "六个词的已知结果", (torch.float32,), weight=3)
+@context_vectors.property("known numbers of the six words", "六个词的已知结果", ONCE, weight=3)
 def context_golden(answer, case):
     x, other = case.tensor(WORDS), case.randn(6, 3)
     context, breadth = context_pair(answer, x.clone())
@@ -511,7 +512,7 @@ def context_breadth(answer, case):
     case.expect_close(context_pair(answer, same)[1], torch.full((4,), 4.0))
 
 
-@context_vectors.property("every context vector lies among the words", "每个上下文向量都在词的包围之中")
+@context_vectors.property("every context vector lies among the words", "每个上下文向量都在词的包围之中", ONCE)
 def context_hull(answer, case):
     x = case.randn(6, 3)
     x[:, 0] = 1.0  # a feature that all words share stays as it is, whatever the shares are
@@ -544,7 +545,7 @@ def context_hull(answer, case):
     context_and_breadth(answer, case, x)
 
 
-@context_vectors.property("the order of the words does not matter", "与词的次序无关")
+@context_vectors.property("the order of the words does not matter", "与词的次序无关", ONCE)
 def context_order(answer, case):
     otherwise = (
         "with the words in another order, the same words get other results: something depends on the position",
@@ -555,7 +556,7 @@ def context_order(answer, case):
     case.expect_follows_order(lambda x: context_pair(answer, x)[1], x, otherwise)
 
 
-@context_vectors.property("leading dimensions are a batch", "前置维度当作批次")
+@context_vectors.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def context_batch(answer, case):
     both = partial(context_and_breadth, answer, case)
     case.expect_batch(both, (5, 3), leads=[((2, 3),), ((3,),), ((1,),)])
@@ -585,7 +586,6 @@ context_vectors.add_standard_properties(
 token_cost = Check("token_cost")
 
 KEYS = ("tokens", "distinct", "bytes_per_token", "score_entries")
-PLAIN = (torch.float32,)
 ENGLISH = "Your journey starts with one step, your second with another."
 CHINESE = "千里之行，始于足下 🤖"
 
@@ -628,7 +628,7 @@ def expect_number(key: str, got, expected: float, mistakes: dict[Text, float] | 
     raise PropertyFailed(f"{key} is {got:.6g}; expected {expected:.6g}", f"{key} 是 {got:.6g}；应为 {expected:.6g}")
 
 
-@token_cost.property("tokens are counted as the encoder gives them", "词元数由编码函数决定", PLAIN)
+@token_cost.property("tokens are counted as the encoder gives them", "词元数由编码函数决定", ONCE)
 def cost_tokens(answer, case):
     for encode in ENCODERS:
         for text in (ENGLISH, CHINESE):
@@ -645,7 +645,7 @@ def cost_tokens(answer, case):
             expect_number("tokens", cost(answer, text, encode)["tokens"], len(encode(text)), mistakes)
 
 
-@token_cost.property("bytes of UTF-8, not characters", "按 UTF-8 的字节算，不按字符", PLAIN, weight=3)
+@token_cost.property("bytes of UTF-8, not characters", "按 UTF-8 的字节算，不按字符", ONCE, weight=3)
 def cost_bytes(answer, case):
     for text in (ENGLISH, CHINESE):
         for encode in ENCODERS:
@@ -675,7 +675,7 @@ def cost_bytes(answer, case):
             expect_number("bytes_per_token", cost(answer, text, encode)["bytes_per_token"], size / t, mistakes)
 
 
-@token_cost.property("every token scores every token", "每个词元给每个词元打分", PLAIN, weight=3)
+@token_cost.property("every token scores every token", "每个词元给每个词元打分", ONCE, weight=3)
 def cost_scores(answer, case):
     for encode in ENCODERS:
         t = len(encode(CHINESE * 3))
@@ -702,7 +702,7 @@ def cost_scores(answer, case):
         expect_number("score_entries", cost(answer, CHINESE * 3, encode)["score_entries"], t**2, mistakes)
 
 
-@token_cost.property("distinct tokens", "不同的词元", PLAIN)
+@token_cost.property("distinct tokens", "不同的词元", ONCE)
 def cost_distinct(answer, case):
     for encode in ENCODERS:
         for text in (ENGLISH, CHINESE * 3):
@@ -719,7 +719,7 @@ def cost_distinct(answer, case):
             expect_number("distinct", cost(answer, text, encode)["distinct"], len(set(ids)), mistakes)
 
 
-@token_cost.property("lists, tuples and tensors of ids", "编号可以是列表、元组或张量", PLAIN)
+@token_cost.property("lists, tuples and tensors of ids", "编号可以是列表、元组或张量", ONCE)
 def cost_kinds(answer, case):
     ids = words(ENGLISH)
     for kind in (list, tuple, lambda ids: torch.tensor(ids, device=case.device)):
@@ -742,7 +742,7 @@ def cost_kinds(answer, case):
         expect_number("distinct", out["distinct"], len(set(ids)), mistakes)
 
 
-@token_cost.property("a text without tokens", "没有词元的文本", PLAIN)
+@token_cost.property("a text without tokens", "没有词元的文本", ONCE)
 def cost_empty(answer, case):
     expect_number("tokens", cost(answer, ENGLISH, words)["tokens"], len(words(ENGLISH)))
     for text, encode in (("", characters), ("  ", words), ("", lambda text: torch.tensor([], dtype=torch.int64))):
@@ -761,7 +761,7 @@ def cost_empty(answer, case):
             )
 
 
-@token_cost.property("the encoder reads the very text, once", "编码函数只读一次，读的就是原文", PLAIN)
+@token_cost.property("the encoder reads the very text, once", "编码函数只读一次，读的就是原文", ONCE)
 def cost_once(answer, case):
     text, seen = "  Your JOURNEY\nstarts → 千里.  \n", []
 
@@ -785,7 +785,7 @@ def cost_once(answer, case):
     expect_number("bytes_per_token", out["bytes_per_token"], len(text.encode("utf-8")) / len(text))
 
 
-@token_cost.property("three ints and a float", "三个 int，一个 float", PLAIN)
+@token_cost.property("three ints and a float", "三个 int，一个 float", ONCE)
 def cost_types(answer, case):
     for returned in (list, torch.tensor):
         out = cost(answer, CHINESE, lambda text, returned=returned: returned(pairs(text)))
