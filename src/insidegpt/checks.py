@@ -391,7 +391,10 @@ def _usual_settings():
     # The context of a device costs something at every call of torch, so it is entered only where it changes something.
     on_cpu = torch.device("cpu") if torch.get_default_device().type != "cpu" else contextlib.nullcontext()
     with torch.random.fork_rng(), torch.enable_grad(), on_cpu:
-        torch.manual_seed(0)
+        # Not torch.manual_seed: where there is no GPU it keeps a stack trace each time, for when there will be one.
+        torch.default_generator.manual_seed(0)
+        if torch.cuda.is_available():
+            torch.cuda.manual_seed_all(0)
         torch.set_default_dtype(torch.float32)
         try:
             yield

@@ -180,13 +180,13 @@ class ExecuteSubmission(NbGraderPreprocessor):
             yield HIDDEN, self._out_of_time(cell.source)
             return
         serving = self._student.begin(SERVE)
-        self._judge.run(BIND.format(names=self._names, timeout=self.timeout))
+        self._judge.begin(BIND.format(names=self._names, timeout=self.timeout))
         for who, source in _parts(cell.source):
             yield who, self._judge.run(source)
             if not self._judge.alive:
                 break
         if self._judge.alive:
-            self._judge.run(RELEASE)
+            self._judge.begin(RELEASE)
             self._student.finish(serving, seconds=1)
         if not (self._judge.alive and self._student.alive):
             self._start_afresh()

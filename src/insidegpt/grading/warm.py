@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from queue import Empty
@@ -31,15 +32,11 @@ from insidegpt.errors import UserError
 from insidegpt.grading.sandbox import OVERUSE, Confinement, Folder, Level, limit, require
 from insidegpt.grading.zygote import LINK
 
-PRELOAD = [
-    "matplotlib.pyplot",
-    "torch",
-    "torch.testing",
-    "transformers.models.gpt2.modeling_gpt2",
-    "insidegpt.checks",
-    "insidegpt.grading.judge",
-]
-"""What the book's notebooks and the checks import."""
+PRELOAD = ["torch", "torch.testing", "insidegpt.checks", "insidegpt.grading.judge"]
+"""What all of the book's notebooks and checks import: kernels wait for it."""
+
+LATER = ["matplotlib.pyplot", "transformers", "transformers.modeling_utils", "transformers.models.gpt2.modeling_gpt2"]
+"""What many of them import: nobody waits for it."""
 
 ENV_ALLOW = [
     "CUDA_VISIBLE_DEVICES",
@@ -68,30 +65,32 @@ ZYGOTE_ENV = {
 
 
 class Zygote:
-    """The grader's side of the zygote: one process for each set of preloaded modules, shared with forked workers.
+    """The grader's side of the zygote: one process for each set of modules, shared with forked workers.
+
+    preload: what it imports before it forks the first kernel; later: what it imports while nobody asks for one.
 
     How many threads numpy and torch use is decided when it starts, by the environment of then.
     """
 
-    _running: ClassVar[dict[tuple[str, ...], Zygote]] = {}
+    _running: ClassVar[dict[tuple[tuple[str, ...], tuple[str, ...]], Zygote]] = {}
     _lock = Lock()
 
     @classmethod
-    def of(cls, preload: list[str]) -> Zygote:
+    def of(cls, preload: Sequence[str] = PRELOAD, later: Sequence[str] = LATER) -> Zygote:
         """The one with these modules, started if there is none; returns at once, while it is still importing."""
         with cls._lock:
-            key = tuple(preload)
+            key = tuple(preload), tuple(later)
             if key not in cls._running:
-                cls._running[key] = cls(key)
+                cls._running[key] = cls(*key)
             return cls._running[key]
 
-    def __init__(self, preload: tuple[str, ...]):
-        self.preload = preload
+    def __init__(self, preload: tuple[str, ...], later: tuple[str, ...]):
+        self._key = preload, later
         self.control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         allowed = {name: os.environ[name] for name in (*ENV_ALLOW, "HOME", "PYTHONPATH") if name in os.environ}
         with other:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "insidegpt.grading.zygote", str(other.fileno()), *preload],
+                [sys.executable, "-m", "insidegpt.grading.zygote", str(other.fileno()), *preload, "", *later],
                 env={"OMP_NUM_THREADS": "1"} | allowed | ZYGOTE_ENV,
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -108,7 +107,7 @@ class Zygote:
                 socket.send_fds(self.control, [json.dumps(request).encode()], descriptors)
             except OSError:
                 line.close()
-                self._running.pop(self.preload, None)
+                self._running.pop(self._key, None)
                 raise
         line.setblocking(False)
         return line
@@ -164,7 +163,8 @@ class WarmProvisioner(LocalProvisioner):
     Python, and systems other than Linux, get a new process; that is said in the log.
     """
 
-    preload = List(Unicode(), PRELOAD, help="Modules that the preloaded process imports.").tag(config=True)
+    preload = List(Unicode(), PRELOAD, help="Modules that the preloaded process imports first.").tag(config=True)
+    later = List(Unicode(), LATER, help="Modules that it imports while it has nothing else to do.").tag(config=True)
     env_allow = List(
         Unicode(), ENV_ALLOW, help="Environment variables that a confined kernel gets, if they are set."
     ).tag(config=True)
@@ -202,12 +202,13 @@ class WarmProvisioner(LocalProvisioner):
             "env": self._env(kwargs["env"]),
             "cwd": self.cwd,
             "folder": self.folder.path,
+            "cores": sorted(os.sched_getaffinity(0)),
             "confinement": self.confinement and asdict(self.confinement),
         }
         try:
-            line = Zygote.of(self.preload).ask(request, self.inherit)
+            line = Zygote.of(self.preload, self.later).ask(request, self.inherit)
         except OSError:  # it was killed since: by the system for want of memory, say
-            line = Zygote.of(self.preload).ask(request, self.inherit)
+            line = Zygote.of(self.preload, self.later).ask(request, self.inherit)
         self.process = await self._started(line)
         return self.connection_info
 

@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
@@ -52,16 +53,25 @@ LINK = "INSIDEGPT_LINK"
 
 
 def main() -> NoReturn:
-    """`python -m insidegpt.grading.zygote CONTROL MODULE …`; CONTROL: the number of the control socket."""
+    """`python -m insidegpt.grading.zygote CONTROL MODULE … "" MODULE …`; CONTROL: the number of the control socket.
+
+    The modules before the empty name are imported at once, those after it while nobody asks for a kernel.
+    """
     control = socket.socket(fileno=int(sys.argv[1]))
     del sys.path[0]  # the grader's working directory, which -m puts there
-    _preload(sys.argv[2:])
+    end = sys.argv.index("")
+    for module in (*KERNEL, *sys.argv[2:end]):
+        _preload(module)
+    later = deque(sys.argv[end + 1 :])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for supervisors
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then closes its sockets
     while True:
+        while later and not select.select([control], [], [], 0)[0]:
+            _preload(later.popleft())
         message, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 2)
         if not message:
             os._exit(0)
+        gc.freeze()  # a collection in a fork would write to every object's page
         if "torch" in sys.modules:
             assert not sys.modules["torch"].cuda.is_initialized(), "a fork could not use CUDA"
         if os.fork() == 0:
@@ -81,14 +91,11 @@ def _exit_after(work: Callable, *arguments) -> NoReturn:
         os._exit(1)
 
 
-def _preload(modules: list[str]) -> None:
-    for module in (*KERNEL, *modules):
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            print(f"not preloaded: {module} ({error})", file=sys.stderr)
-    gc.collect()
-    gc.freeze()  # a collection in a fork would write to every object's page
+def _preload(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        print(f"not preloaded: {module} ({error})", file=sys.stderr)
 
 
 def _own(descriptor: int) -> socket.socket:
@@ -101,6 +108,7 @@ def _supervise(request: dict, line: socket.socket, inherit: socket.socket | None
     """Fork the kernel, stay until it has ended or must end, and leave nothing of it behind."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
+    os.sched_setaffinity(0, request["cores"])  # those of whoever asked, and not of whoever asked first
     linux.adopt_orphans()
     with suppress(OSError):  # root has no limit of processes: what counts them must run when there are many
         os.setpriority(os.PRIO_PROCESS, 0, -15)
