@@ -17,7 +17,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from insidegpt.grading.nodes import HISTORY, KINDS, SETTLED, kind_of
+from insidegpt.grading.nodes import GLANCED, HISTORY, KINDS, SETTLED, kind_of
 from insidegpt.grading.standins import COPY, HANDLE, MODULE, Remote, describe
 from insidegpt.grading.transport import pack, unpack
 from insidegpt.grading.values import pack_value, read_value
@@ -29,10 +29,11 @@ NODES = 200_000
 class Entry:
     """An object that both ends hold, and its state when both were last the same."""
 
-    __slots__ = ("history", "kept", "kind", "mine", "obj", "open", "state")
+    __slots__ = ("glance", "history", "kept", "kind", "mine", "obj", "open", "state")
 
     def __init__(self, obj: object, kind: str, mine: bool, state: bytes = b""):
         self.obj, self.kind, self.mine, self.state = obj, kind, mine, state
+        self.glance = None  # at the object, when it was found to be in this state
         self.open = False  # whether the other end was given it to call
         self.history = edge(obj) if kind == "tensor" else None  # of a tensor: what both ends know it to come from
         # until the other end lets go of it: what stands there for it leads back to it
@@ -52,6 +53,14 @@ def _uses(entry: Entry) -> int:
 
 UNUSED = _uses(Entry(object(), "list", mine=True))
 """How many references Python counts on an object that only the heap refers to. An autograd graph counts as one too."""
+
+
+def _unchanged(entry: Entry) -> bool:
+    """Whether a glance shows that it is in the state in which it was found before; False where one must look."""
+    if entry.glance is None:
+        return False
+    kind = KINDS[entry.kind]
+    return kind.same(kind.glance(entry.obj), entry.glance)
 
 
 @dataclass
@@ -112,11 +121,14 @@ class Heap:
         try:
             draft.root = pack_value(number, root)
             for n, entry in known:
-                if entry.kind not in SETTLED:
-                    state = self._state(entry, number)
-                    if state != entry.state:
-                        draft.states[n] = state
-                        draft.changes.append(_outgoing(n, entry, state, bulk))
+                if entry.kind in SETTLED or _unchanged(entry):
+                    continue
+                state = self._state(entry, number)
+                if state != entry.state:
+                    draft.states[n] = state
+                    draft.changes.append(_outgoing(n, entry, state, bulk))
+                elif entry.kind in GLANCED:
+                    entry.glance = KINDS[entry.kind].glance(entry.obj)
             for n in fresh:  # which grows by what its objects refer to
                 draft.states[n] = self._state(self._entries[n], number)
                 draft.nodes.append(_outgoing(n, self._entries[n], draft.states[n], bulk))
@@ -201,7 +213,7 @@ class Heap:
             entry = self._entries[n]
             if entry.kind != name or name in SETTLED:
                 raise ValueError("a change of what does not change")
-            entry.state = state
+            entry.state, entry.glance = state, None
             to_fill.append((entry, state if name == "storage" else unpack(state)))
         for entry, data in to_fill:
             if entry.kind == "storage":

@@ -7,6 +7,10 @@ names its storage, so what was the same object or the same memory stays so. A ki
     make(state, read)      a new object of this state; what it refers to need not be filled in yet
     fill(x, state, read)   give an object, new or old, this state, in place
 
+Two kinds have a fourth, because nearly always nothing has changed:
+
+    glance(x)              what is quickly read and differs, as `same` compares, whenever the state does
+
 `pack` and `read` turn a value inside a state into data and back. Whatever is wrong with a state raises, and the
 reader of the message makes BadReply of every exception.
 """
@@ -16,6 +20,7 @@ from __future__ import annotations
 import builtins
 import ctypes
 import math
+import operator
 
 import numpy as np
 import torch
@@ -96,6 +101,14 @@ class TensorNode:
             *(pack(plain.untyped_storage()), dtype_name(x.dtype), tuple(x.shape), plain.stride()),
             *(plain.storage_offset(), gradient, isinstance(x, nn.Parameter), pack(x.grad if x.is_leaf else None)),
         )
+
+    same = staticmethod(operator.eq)
+
+    @staticmethod
+    def glance(x: Tensor) -> tuple:
+        grad = x.grad if x.is_leaf else None
+        place = id(x.untyped_storage()), x.storage_offset(), x.shape, x.stride(), x.dtype
+        return *place, x.requires_grad, x.is_leaf, id(grad), x.is_conj(), x.is_neg()
 
     @staticmethod
     def make(state: tuple, read) -> Tensor:
@@ -258,6 +271,21 @@ class Object:
         )
 
     @staticmethod
+    def glance(x: object) -> list:
+        """All that its attributes and tables refer to. What can change in place is a node of its own."""
+        attributes = vars(x)
+        seen = [type(x), *attributes, *attributes.values()]
+        for name in _TABLES:
+            if table := attributes.get(name):
+                seen += table
+                seen += table.values() if type(table) is not set else ()
+        return seen
+
+    @staticmethod
+    def same(now: list, before: list) -> bool:
+        return len(now) == len(before) and all(map(operator.is_, now, before))
+
+    @staticmethod
     def make(kind: type) -> object:
         if not issubclass(kind, nn.Module):
             return kind.__new__(kind)
@@ -341,6 +369,8 @@ KINDS = {
     "tokenizer": Tokenizer,
     "error": Error,
 }
+
+GLANCED = frozenset(name for name, kind in KINDS.items() if hasattr(kind, "glance"))
 
 _BY_CLASS = (
     (Tensor, "tensor"),
