@@ -1,11 +1,12 @@
 """Grading a class: `insidegpt grade` with one worker and with two, beside stock nbgrader, on the same submissions.
 
-    .venv/bin/python benchmarks/grading.py [--submissions 20] [--many 200]
+    .venv/bin/python benchmarks/grading.py [--chapter attention] [--submissions 20] [--many 200]
 
 The submissions hold reference solutions, other right answers, wrong answers and blanks in a random mixture with a fixed
 seed. Stock nbgrader has its own preprocessors and kernels; it can import the hidden tests, and nothing is sealed.
-Private memory is what a kernel shares with no other process (USS), at its largest: the median over the kernels. With
---many, `insidegpt grade` also grades that many, to show that the time grows with their number and no faster.
+Private memory is what a kernel shares with no other process (USS), at its largest: the median over the kernels. It is
+taken in a run of its own, because looking takes time. With --many, `insidegpt grade` also grades that many, to show
+that the time grows with their number and no faster.
 """
 
 import ast
@@ -36,7 +37,9 @@ from insidegpt.grading.submission import grade_id, is_solution
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-CHAPTER = "attention"
+WATCHED = 4
+"""Submissions in the runs in which memory is measured."""
+
 STOCK = """
 c = get_config()
 c.CourseDirectory.source_directory = "solutions"
@@ -48,11 +51,10 @@ c.Execute.timeout = 30
 
 @dataclass(frozen=True)
 class Run:
-    """What a run took: seconds, points in the gradebook, bytes that each kernel had for itself."""
+    """What a run took and gave: seconds, and points in the gradebook."""
 
     seconds: float
     points: float
-    kernels: list[int]
 
 
 def without_the_rest(module: Path, name: str) -> str:
@@ -76,16 +78,16 @@ def without_the_rest(module: Path, name: str) -> str:
     return "\n".join(ast.unparse(node) for node in dict.fromkeys([*imports, *kept]))
 
 
-def answers() -> dict[str, list[str]]:
+def answers(chapter: str) -> dict[str, list[str]]:
     """Other answers to each exercise, right ones and wrong ones, as sources of a solution cell."""
     sys.path.insert(0, str(ROOT / "tests"))
-    right = importlib.import_module(f"answers.{CHAPTER}").ANSWERS
-    wrong = importlib.import_module(f"mutants.{CHAPTER}").MUTANTS.wrong
+    right = importlib.import_module(f"answers.{chapter}").ANSWERS
+    wrong = importlib.import_module(f"mutants.{chapter}").MUTANTS.wrong
     pairs = [(e, answer, "answers") for e, many in right.items() for answer in many]
     pairs += [(mutant.exercise, mutant.answer, "mutants") for mutant in wrong]
     found = {}
     for exercise, answer, folder in pairs:
-        source = without_the_rest(ROOT / "tests" / folder / f"{CHAPTER}.py", answer.__name__)
+        source = without_the_rest(ROOT / "tests" / folder / f"{chapter}.py", answer.__name__)
         found.setdefault(exercise, []).append(f"{source}\n{exercise} = {answer.__name__}")
     return found
 
@@ -104,7 +106,7 @@ def submission(blank: NotebookNode, solved: NotebookNode, others: dict[str, list
     return notebook
 
 
-def make_course(folder: Path, number: int, stock: bool) -> Path:
+def make_course(folder: Path, chapter: str, number: int, stock: bool) -> Path:
     """A released course with so many submissions; the same ones every time."""
     for name in ("solutions", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -114,11 +116,11 @@ def make_course(folder: Path, number: int, stock: bool) -> Path:
         shutil.copy(ROOT / "nbgrader_config.py", folder)
     release(folder)
     blank, solved = (
-        nbformat.read(folder / step / CHAPTER / f"{CHAPTER}.ipynb", as_version=4) for step in ("exercises", "solutions")
+        nbformat.read(folder / step / chapter / f"{chapter}.ipynb", as_version=4) for step in ("exercises", "solutions")
     )
-    others, chance = answers(), random.Random(0)
+    others, chance = answers(chapter), random.Random(0)
     for n in range(number):
-        path = folder / "submitted" / f"student-{n:03}" / CHAPTER / f"{CHAPTER}.ipynb"
+        path = folder / "submitted" / f"student-{n:03}" / chapter / f"{chapter}.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(submission(blank, solved, others, chance), path)
     return folder
@@ -140,7 +142,7 @@ def watch(command: subprocess.Popen, private: dict[int, int]) -> None:
     """While the command runs, note for each kernel under it the most memory that it had for itself."""
     parents = set()
     while command.poll() is None:
-        time.sleep(0.5)
+        time.sleep(0.1)
         try:
             family = psutil.Process(command.pid).children(recursive=True)
             parents |= {process.ppid() for process in kernels_among(family)}
@@ -152,51 +154,64 @@ def watch(command: subprocess.Popen, private: dict[int, int]) -> None:
         del private[parent]
 
 
-def measure(course: Path, command: list) -> Run:
-    """Run the command in the course."""
+def start(course: Path, command: list) -> subprocess.Popen:
+    """Run the command in the course, with the hidden tests on the path for stock kernels."""
     path = os.pathsep.join(filter(None, [str(course / "tests"), os.environ.get("PYTHONPATH")]))
-    private = {}
-    start = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=course, env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as ran:
-        watcher = threading.Thread(target=watch, args=(ran, private))
-        watcher.start()
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.Popen(command, cwd=course, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def measure(course: Path, command: list) -> Run:
+    """How long the command takes, and the points that it gives."""
+    begin = time.perf_counter()
+    with start(course, command) as ran:
         said = ran.communicate()[1]
-        seconds = time.perf_counter() - start
-        watcher.join()
+    seconds = time.perf_counter() - begin
     if ran.returncode:
         sys.exit(said.decode())
     with Gradebook(f"sqlite:///{course}/gradebook.db") as gradebook:
-        points = sum(s.score for s in gradebook.assignment_submissions(CHAPTER))
-    return Run(seconds, points, list(private.values()))
+        points = sum(s.score for a in gradebook.assignments for s in gradebook.assignment_submissions(a.name))
+    return Run(seconds, points)
+
+
+def private_memory(course: Path, command: list) -> str:
+    """The median of what its kernels had for themselves at their largest."""
+    private: dict[int, int] = {}
+    with start(course, command) as ran:
+        watcher = threading.Thread(target=watch, args=(ran, private))
+        watcher.start()
+        ran.communicate()
+        watcher.join()
+    return f"{median(private.values()) / 2**20:.0f} MB" if private else "not seen"
 
 
 def main(
+    chapter: Annotated[str, typer.Option(help="Which chapter's exercises")] = "attention",
     submissions: Annotated[int, typer.Option(min=1, help="How many submissions")] = 20,
     many: Annotated[int | None, typer.Option(min=1, help="Also grade so many, with two workers")] = None,
 ) -> None:
     """Print the table."""
     os.environ["PATH"] = os.pathsep.join([str(BIN), os.environ["PATH"]])  # nbgrader runs `alembic` by name
-    grade = [BIN / "insidegpt", "grade", CHAPTER, "--workers"]
+    grade = [BIN / "insidegpt", "grade", chapter, "--workers"]
     plans = [
-        ("stock nbgrader", submissions, [BIN / "nbgrader", "autograde", CHAPTER]),
+        ("stock nbgrader", submissions, [BIN / "nbgrader", "autograde", chapter]),
         ("1 worker", submissions, [*grade, "1"]),
         ("2 workers", submissions, [*grade, "2"]),
     ]
     if many:
         plans.append(("2 workers", many, [*grade, "2"]))
-    table = Table(title=f"Grading the chapter {CHAPTER} on {os.cpu_count()} cores")
+    table = Table(title=f"Grading the chapter {chapter} on {os.cpu_count()} cores")
     for title in ("", "submissions", "seconds", "each", "throughput", "points", "private"):
         table.add_column(title, justify="right" if title else "left")
     console, stock = Console(), None
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, count, command) in enumerate(plans):
             with console.status(f"{name}, {count} submissions"):
-                run = measure(make_course(Path(folder) / str(number), count, stock=number == 0), command)
+                run = measure(make_course(Path(folder) / str(number), chapter, count, stock=number == 0), command)
+                watched = make_course(Path(folder) / f"{number} watched", chapter, WATCHED, stock=number == 0)
+                memory = private_memory(watched, command)
             each = run.seconds / count
             stock = stock or each
-            memory = f"{median(run.kernels) / 2**20:.0f} MB" if run.kernels else "not seen"
             cells = f"{run.seconds:.1f}", f"{each:.2f} s", f"× {stock / each:.1f}", f"{run.points:g}", memory
             table.add_row(name, str(count), *cells)
     console.print(table)
