@@ -13,7 +13,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -189,16 +189,20 @@ def begin(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, device: torch.devi
         attn_implementation="eager" if device.type == "cpu" else "sdpa",
     )
     model = GPT2LMHeadModel(config).to(device).train()
+    return Run(recipe, model, make_optimizers(model, recipe))
+
+
+def make_optimizers(model: GPT2LMHeadModel, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for the embeddings and the vectors."""
     hidden = [p for name, p in model.named_parameters() if p.ndim == 2 and ".h." in name]
     chosen = {id(p) for p in hidden}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     # Muon makes the steps of a matrix equally long in all directions: after the same number of steps the loss was lower
     # than AdamW's, which keeps the embeddings and the vectors. Jordan, 2024, https://kellerjordan.github.io/posts/muon
-    optimizers = [
+    return [
         torch.optim.Muon(hidden, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=0.0),
     ]
-    return Run(recipe, model, optimizers)
 
 
 def training_rows(tokenizer: PreTrainedTokenizerFast, recipe: Recipe, step: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -250,17 +254,25 @@ def _story_ids(tokenizer: PreTrainedTokenizerFast, rng: random.Random, language:
     return tokenizer(END_OF_TEXT + STORY_WORLD.sample(rng, "train").text(language)).input_ids
 
 
-def learn_step(run: Run, inputs: torch.Tensor, targets: torch.Tensor, rate: float) -> float:
-    """One step on `inputs` and `targets` (B, T) at the learning rate `rate`; returns the loss in nats per token."""
+def learning_rate(recipe: Recipe, step: int, done: float) -> float:
+    """The learning rate at a step, when the part `done` of the run is over: a linear warm-up, a cosine down to 0."""
+    return recipe.learning_rate * min(1, (step + 1) / recipe.warm_up) * (1 + math.cos(math.pi * done)) / 2
+
+
+def learn_step(run: Run, parts: Sequence[tuple[torch.Tensor, torch.Tensor]], rate: float) -> float:
+    """One step at the learning rate `rate`; returns the loss in nats per token.
+
+    parts: inputs and targets (B, T) each; B and T may differ from part to part. Their gradients are added up, so how a
+    batch is cut into parts changes the time and the memory that it takes and nothing else.
+    """
     device = run.model.device
-    scored = (targets != NOT_SCORED).sum().item()
-    # On a CPU a few rows at a time stay in its cache, which makes them three times as fast as all at once.
-    few = 4 if device.type == "cpu" else len(inputs)
+    scored = sum((targets != NOT_SCORED).sum().item() for _, targets in parts)
     total = torch.zeros((), device=device)
-    for part, target in zip(inputs.to(device).split(few), targets.to(device).split(few), strict=True):
+    for inputs, targets in parts:
         with torch.autocast(device.type, torch.bfloat16):
-            logits = run.model(part, use_cache=False).logits
-        loss = F.cross_entropy(logits.float().flatten(0, 1), target.flatten(), reduction="sum") / scored
+            logits = run.model(inputs.to(device), use_cache=False).logits
+        target = targets.to(device).flatten()
+        loss = F.cross_entropy(logits.float().flatten(0, 1), target, reduction="sum") / scored
         loss.backward()
         total += loss.detach()
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.recipe.clip)
@@ -284,11 +296,13 @@ def _learn(
     recipe = run.recipe
     validation = Validation(recipe, tokenizer)
     task = progress.add_task("", total=1.0, loss=math.nan, floor=validation.floor, speed=0)
+    # On a CPU a few rows at a time stay in its cache, which makes them three times as fast as all at once.
+    few = 4 if run.model.device.type == "cpu" else recipe.rows
     saved = last = time.monotonic()
     while (done := length.done(run.step, run.seconds)) < 1 and not pressed.is_set():
         inputs, targets = training_rows(tokenizer, recipe, run.step)
-        rate = recipe.learning_rate * min(1, (run.step + 1) / recipe.warm_up) * (1 + math.cos(math.pi * done)) / 2
-        loss = learn_step(run, inputs, targets, rate)
+        rate = learning_rate(recipe, run.step, done)
+        loss = learn_step(run, list(zip(inputs.split(few), targets.split(few), strict=True)), rate)
         run.losses.append(loss)
         run.step += 1
         if run.step % recipe.steps_between_validations == 0:
