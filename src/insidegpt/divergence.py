@@ -97,9 +97,9 @@ def permutation_test(
     null = torch.cat(
         [distances(permuted_labels(hits, min(at_once, n - done), generator, circular)) for done in range(0, n, at_once)]
     )
-    # The same counts can differ in the last bits of the divergence, and must tie.
-    slack = 100 * torch.finfo(observed.dtype).eps * observed.abs()
-    p_value = (1 + (null >= observed - slack).sum(0)) / (1 + n)
+    # Equal divergences tie, though rounding may part their last bits.
+    tied = torch.isclose(null, observed, rtol=100 * torch.finfo(null.dtype).eps, atol=0)
+    p_value = (1 + ((null >= observed) | tied).sum(0)) / (1 + n)
     return PermutationTest(observed, null, p_value)
 
 
@@ -107,10 +107,10 @@ def _one_hot_bins(values: Tensor, n_bins: int) -> Tensor:
     """(T, L · n_bins) float32: 1 at the bin of each value of each layer."""
     if not values.isfinite().all():
         raise UserError("A value is infinite or not a number.", "有的值是无穷大或不是数。")
-    low, high = values.double().aminmax(dim=1, keepdim=True)
-    edges = low + (high - low) * torch.linspace(0, 1, n_bins + 1, dtype=torch.float64, device=values.device)
-    inner = edges[:, 1:-1].contiguous()
-    bins = torch.searchsorted(inner, values.double().contiguous(), right=True)  # (L, T)
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    low, high = values.aminmax(dim=1, keepdim=True)
+    edges = low + (high - low) * torch.linspace(0, 1, n_bins + 1, dtype=values.dtype, device=values.device)
+    bins = torch.searchsorted(edges[:, 1:-1].contiguous(), values.contiguous(), right=True)  # (L, T)
     one_hot = torch.zeros(values.shape[1], len(values), n_bins, device=values.device)
     one_hot.scatter_(2, bins.T[..., None], 1)
     return one_hot.flatten(1)

@@ -1,7 +1,7 @@
 """The perplexity of a text longer than a model's window: sliding windows, and logits only where a target is scored."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -58,15 +58,16 @@ def strided_perplexity(
     ids: "torch.Tensor",
     stride: int,
     max_length: int | None = None,
-    batch_size: int = 8,
-    progress: Callable[[int], None] | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scores:
     """Score a text of any length in sliding windows, on the model's device and in its dtype.
 
     model: a causal language model in evaluation mode whose logits are its output embeddings times its last hidden
     states, as GPT-2's are; ids: (T,) or (1, T); max_length: tokens a window reads, without it as many as the model has
-    positions; batch_size: windows at a time, which bounds the memory, whatever T is; progress: called with the number
-    of targets that a batch has scored. Sums in float64. Raises UserError as `sliding_windows` does.
+    positions; batch_size: windows at a time, which bounds the memory, whatever T is; without it 8, and 1 on a CPU,
+    which a single window keeps busy; progress: called after each batch with the number of windows done and of all.
+    Losses in float32, sums in float64. Raises UserError as `sliding_windows` does.
 
     What a window has computed is of no use to the next: GPT-2 adds a position to each embedding, and the same token
     stands `stride` positions earlier there, so all its keys and values are others.
@@ -82,12 +83,12 @@ def strided_perplexity(
     ids = ids.reshape(-1)
     windows = sliding_windows(len(ids), max_length, stride)
     recipe = _windows(len(ids), max_length, stride)
-    # They differ only where the stride is as long as the window.
+    distinct = {*windows, *recipe}  # the two differ only where the stride is as long as the window
     nats = {}
-    for batch in _batches(sorted({*windows, *recipe}, key=lambda w: (_shape(w), w)), batch_size):
+    for batch in _batches(distinct, batch_size or (1 if model.device.type == "cpu" else 8)):
         nats.update(zip(batch, _nats(model, ids, batch), strict=True))
         if progress is not None:
-            progress(sum(w.end - w.first for w in batch))
+            progress(len(nats), len(distinct))
     means = [nats[w] / (w.end - w.first) if w.end > w.first else math.nan for w in recipe]
     return Scores(
         nats=math.fsum(nats[w] for w in windows),
@@ -130,8 +131,8 @@ def _shape(window: Window) -> tuple[int, int]:
     return window.end - window.begin, window.end - window.first
 
 
-def _batches(windows: list[Window], size: int) -> Iterator[list[Window]]:
-    for _, alike in groupby(windows, key=_shape):
+def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
+    for _, alike in groupby(sorted(windows, key=_shape), key=_shape):
         alike = list(alike)
         for i in range(0, len(alike), size):
             yield alike[i : i + size]
@@ -144,7 +145,7 @@ def _nats(model: "PreTrainedModel", ids: "torch.Tensor", batch: list[Window]) ->
 
     head = model.get_output_embeddings()
     n = batch[0].end - batch[0].first
-    if n == 0:
+    if n == 0:  # the recipe's last window, when it has but one token
         return [0.0] * len(batch)
     with torch.inference_mode():
         rows = torch.stack([ids[w.begin : w.end] for w in batch]).to(model.device)  # (B, L)
@@ -156,4 +157,4 @@ def _nats(model: "PreTrainedModel", ids: "torch.Tensor", batch: list[Window]) ->
             cross_entropy(head(h).float(), target, reduction="none")
             for h, target in zip(hidden.flatten(0, 1).split(chunk), rows[:, -n:].flatten().split(chunk), strict=True)
         ]
-        return torch.cat(losses).view(len(batch), n).sum(1, dtype=torch.float64).tolist()
+        return torch.cat(losses).cpu().view(len(batch), n).sum(1, dtype=torch.float64).tolist()
