@@ -152,7 +152,7 @@ def _nats(model: "PreTrainedModel", ids: "torch.Tensor", batch: list[Window]) ->
         # The last token is only ever a target.
         hidden = model.base_model(rows[:, :-1], use_cache=False).last_hidden_state[:, -n:]  # (B, n, C)
         # On a CPU the logits of a chunk should stay in its cache; a GPU wants much to do at a time.
-        chunk = 128 if model.device.type == "cpu" else 4096
+        chunk = 128 if model.device.type == "cpu" else 1024
         losses = [
             cross_entropy(head(h).float(), target, reduction="none")
             for h, target in zip(hidden.flatten(0, 1).split(chunk), rows[:, -n:].flatten().split(chunk), strict=True)
