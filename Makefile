@@ -24,6 +24,8 @@ test: .venv/ready
 bench: .venv/ready
 	$(BIN)/python benchmarks/page_weight.py
 	$(BIN)/python benchmarks/story_gpt2.py
+	$(BIN)/python benchmarks/perplexity.py
+	$(BIN)/python benchmarks/divergence.py
 	$(BIN)/python benchmarks/grading.py
 
 exercises: .venv/ready

@@ -48,7 +48,7 @@ def until(condition, seconds: float = 30):
 def test_help_names_the_commands():
     ran = CliRunner().invoke(app, ["--help"])
     assert ran.exit_code == 0
-    assert all(command in ran.stdout for command in ("check", "site", "serve"))
+    assert all(command in ran.stdout for command in ("check", "site", "serve", "perplexity"))
 
 
 def test_starting_imports_nothing_heavy():
@@ -159,3 +159,69 @@ def test_serving_before_building_is_one_sentence(in_course, tmp_path, monkeypatc
     (tmp_path / "nbgrader_config.py").touch()
     monkeypatch.chdir(tmp_path)
     assert_one_sentence(CliRunner().invoke(app, ["serve"]), "There is no site yet: run `make book` first.")
+
+
+@pytest.fixture
+def story_file(tmp_path):
+    """A text of a few hundred tokens."""
+    path = tmp_path / "story.txt"
+    path.write_text("Mia gave the red ball to the robot, and the robot went home. " * 20, encoding="utf-8")
+    return path
+
+
+def test_perplexity_prints_both_numbers_and_what_they_are_of(story_file):
+    from insidegpt.models import load_model
+    from insidegpt.perplexity import strided_perplexity
+
+    command = ["perplexity", "--text", str(story_file), "--stride", "50", "--max-length", "100"]
+    ran = CliRunner(env={"COLUMNS": "200"}).invoke(app, command)
+    assert (ran.exit_code, ran.stderr) == (0, "")
+    model, tokenizer = load_model()
+    ids = tokenizer(story_file.read_text(), return_tensors="pt").input_ids
+    scores = strided_perplexity(model, ids, stride=50, max_length=100)
+    said = "story-gpt2", "story.txt", f"{scores.perplexity:.3f}", f"{scores.recipe:.3f}", f"{scores.n_targets:,}"
+    assert all(words in ran.stdout for words in (*said, "100, 50", "cpu", "float32", "困惑度"))
+
+
+def test_perplexity_in_half_precision_says_so(story_file):
+    ran = CliRunner(env={"COLUMNS": "200"}).invoke(
+        app, ["perplexity", "--text", str(story_file), "--dtype", "bfloat16"]
+    )
+    assert ran.exit_code == 0
+    assert "bfloat16" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--stride", "300"], "A stride of 300"),
+        (["--stride", "0"], "A stride of 0"),
+        (["--max-length", "1000"], "The model has 256 positions"),
+        (["--dtype", "float8"], "There is no dtype 'float8' here"),
+        (["--device", "quantum"], "no kind of device called 'quantum'"),
+        (["--model", "/nowhere/at/all"], "no folder /nowhere/at/all"),
+        (["--text", "story/test/fr"], "There is no text 'story/test/fr'"),
+        (["--text", "nowhere.txt"], "There is no file nowhere.txt"),
+    ],
+)
+def test_what_perplexity_cannot_do_is_one_sentence(story_file, options, words):
+    ran = CliRunner().invoke(app, ["perplexity", "--text", str(story_file), *options])
+    assert_one_sentence(ran, words)
+
+
+def test_the_perplexity_of_nothing_is_one_sentence(tmp_path):
+    (tmp_path / "empty.txt").touch()
+    ran = CliRunner().invoke(app, ["perplexity", "--text", str(tmp_path / "empty.txt")])
+    assert_one_sentence(ran, "it takes two at least")
+
+
+def test_ctrl_c_stops_perplexity_quietly():
+    command = [INSIDEGPT, "perplexity", "--text", "story/test/en", "--stride", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        process = psutil.Process(ran.pid)
+        until(lambda: process.memory_info().rss > 300 * 2**20)  # PyTorch is there
+        time.sleep(1)
+        ran.send_signal(signal.SIGINT)
+        out, said = ran.communicate(timeout=30)
+    assert (ran.returncode, said) == (130, "stopped · 已停止\n")
+    assert "Traceback" not in out

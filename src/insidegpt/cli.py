@@ -154,3 +154,73 @@ def train(
             found = find_device(device)
         train(out, Length(steps, None if steps else minutes), Recipe(), found, console)
         print(f"Model · 模型  {out}")
+
+
+DTYPES = "float32", "bfloat16", "float16"
+
+
+@app.command()
+def perplexity(
+    model: Annotated[str | None, typer.Option(help="A folder, or a name on the hub · 文件夹，或模型库里的名字")] = None,
+    text: Annotated[str, typer.Option(help="story/test/zh, wikitext, a file · 故事、wikitext、文件")] = "story/test/en",
+    stride: Annotated[int | None, typer.Option(help="Tokens from window to window · 步长（词元数）")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens in a window · 窗口长度（词元数）")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Windows at a time · 每批几个窗口")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, … · 设备")] = None,
+    dtype: Annotated[str, typer.Option(help=f"{', '.join(DTYPES)} · 数值类型")] = DTYPES[0],
+) -> None:
+    """Measure how surprised a model is by a text · 测量模型对一段文本有多惊讶"""
+    with _plain_endings():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        if dtype not in DTYPES:
+            raise UserError(
+                f"There is no dtype {dtype!r} here: take one of {', '.join(DTYPES)}.",
+                f"没有数值类型 {dtype!r}：请从 {'、'.join(DTYPES)} 中选一个。",
+            )
+        console = Console()
+        with console.status("starting · 启动中"):
+            from time import perf_counter
+
+            import torch
+
+            from insidegpt.models import load_model, model_name
+            from insidegpt.perplexity import strided_perplexity
+            from insidegpt.texts import load_text
+
+            lm, tokenizer = load_model(model, device)
+            lm.to(getattr(torch, dtype))
+            ids = tokenizer(load_text(text), return_tensors="pt").input_ids
+            window = lm.config.max_position_embeddings if max_length is None else max_length
+            stride = window // 2 if stride is None else stride
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            windows = progress.add_task("windows · 窗口")
+            start = perf_counter()
+            scores = strided_perplexity(
+                lm,
+                ids,
+                stride,
+                window,
+                batch_size,
+                lambda done, total: progress.update(windows, completed=done, total=total),
+            )
+            seconds = perf_counter() - start
+        from rich.table import Table
+
+        table = Table(title="Perplexity · 困惑度", show_header=False)
+        for row in (
+            ("model · 模型", model_name(lm)),
+            ("text · 文本", text),
+            ("perplexity, by token · 困惑度（按词元平均）", f"{scores.perplexity:.3f}"),
+            ("well-known recipe, by window · 常见算法（按窗口平均）", f"{scores.recipe:.3f}"),
+            ("tokens · 词元", f"{ids.numel():,}"),
+            ("targets · 目标", f"{scores.n_targets:,}"),
+            ("windows · 窗口", f"{scores.windows:,}"),
+            ("window, stride · 窗口长度、步长", f"{window}, {stride}"),
+            ("device · 设备", str(lm.device)),
+            ("dtype · 数值类型", dtype),
+            ("tokens a second · 每秒词元数", f"{ids.numel() / seconds:,.0f}"),
+        ):
+            table.add_row(*row)
+        console.print(table)
