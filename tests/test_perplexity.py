@@ -147,7 +147,7 @@ def test_a_model_that_bends_its_logits_is_refused(model, ids):
             out.logits = out.logits.tanh()
             return out
 
-    with pytest.raises(UserError, match="Capped does more to its logits.*不只是"):
+    with pytest.raises(UserError, match=r"Capped does more to its logits.*不只是"):
         strided_perplexity(Capped(model.config).eval(), ids, 3)
 
 
