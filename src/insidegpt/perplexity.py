@@ -64,8 +64,9 @@ def strided_perplexity(
     """Score a text of any length in sliding windows, on the model's device and in its dtype.
 
     model: a causal language model in evaluation mode; ids: (T,) or (1, T); max_length: tokens a window reads, without
-    it as many as the model has positions; batch_size: windows at a time, which bounds the memory, whatever T is; without it 8, and 1 on a CPU,
-    which a single window keeps busy; progress: called after each batch with the number of windows done and of all.
+    it as many as the model has positions; batch_size: windows at a time, which bounds the memory, whatever T is;
+    without it 8, and 1 on a CPU, which a single window keeps busy; progress: called after each batch with the number
+    of windows done and of all.
     Losses in float32, sums in float64. Raises UserError as `sliding_windows` does, and for a model whose logits are not
     its output embeddings times its last hidden states, as GPT-2's are.
 
