@@ -19,6 +19,8 @@ from rich.table import Table
 
 from insidegpt.evaluation import (
     classifier_pairs,
+    excess_nats,
+    false_start_probability,
     induction_scores,
     perplexity,
     preference,
@@ -39,13 +41,14 @@ STORIES, STORIES_FOR_ACCURACY = 300, 20
 
 def rows(model, tokenizer, console: Console):
     """The table's rows: what was measured, English, Chinese."""
-    ratios, perplexities, sources, accuracies, best = [], [], [], [], []
+    ratios, perplexities, sources, excesses, accuracies, best = [], [], [], [], [], []
     for language in ("en", "zh"):
         texts = story_texts(language, STORIES)
         ours, source = perplexity(model, tokenizer, texts), source_perplexity(tokenizer, texts, language)
         perplexities.append(f"{ours:.3f}")
         sources.append(f"{source:.3f}")
         ratios.append(f"{ours / source:.3f}")
+        excesses.append(f"{excess_nats(model, tokenizer, texts, language):.2f}")
         texts = texts[:STORIES_FOR_ACCURACY]
         _, hits = token_log_probabilities(model, tokenizer, texts)
         accuracies.append(f"{torch.cat(hits).float().mean():.3f}")
@@ -59,8 +62,11 @@ def rows(model, tokenizer, console: Console):
     yield f"perplexity per token, {STORIES} test stories", *perplexities
     yield "the source's", *sources
     yield "ratio", *ratios
+    yield "nats per story above the source", *excesses
     yield f"next token right, {STORIES_FOR_ACCURACY} test stories", *accuracies
     yield "best possible", *best
+    false_starts = f"{false_start_probability(model, tokenizer):.3f}"
+    yield "probability of first tokens with which no story begins", false_starts, false_starts
     agreement = []
     for language, distance in (("en", 40), ("zh", 15)):
         pairs = [pair for text in story_texts(language, STORIES) for pair in pronoun_pairs(text, language, distance)]

@@ -1,5 +1,6 @@
 """The command line: quick to start, one sentence for a mistake, quiet on Ctrl-C."""
 
+import shutil
 import signal
 import socket
 import subprocess
@@ -110,6 +111,15 @@ def test_the_time_limit_is_the_users_to_choose(in_course, tmp_path):
     ran = CliRunner().invoke(app, ["check", str(tmp_path / "slow.ipynb"), "--timeout", "1"])
     assert ran.exit_code == 0
     assert "the answer cell did not finish within 1 s" in ran.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is a sandbox on Linux alone")
+def test_strict_grading_without_the_first_level_of_the_sandbox_is_refused_in_one_sentence(course, tmp_path):
+    root = shutil.copytree(course, tmp_path / "course")
+    with (root / "nbgrader_config.py").open("a") as settings:
+        settings.write('c.ExecuteSubmission.strict = True\nc.ExecuteSubmission.best = "landlock"\n')
+    ran = CliRunner().invoke(app, ["check", str(root / "exercises" / "small" / "small.ipynb")])
+    assert_one_sentence(ran, "Strict grading wants the first level of the sandbox, and this system has less.")
 
 
 def test_ctrl_c_stops_the_check_and_its_kernels(in_course, tmp_path):

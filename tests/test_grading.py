@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -14,7 +15,12 @@ from typer.testing import CliRunner
 
 from insidegpt.cli import app
 from insidegpt.errors import UserError
+from insidegpt.grading import execute
+from insidegpt.grading.feedback import page
 from insidegpt.grading.release import release
+from insidegpt.grading.report import Exercise, Report, collect
+from insidegpt.grading.sandbox import Level
+from insidegpt.grading.submission import assemble, trusted_cells
 from messy import write_messy
 from small_course import EXERCISES, ROOT, cell, make_course
 
@@ -32,6 +38,11 @@ def check(notebook: Path, *options) -> tuple[str, dict]:
 def by_exercise(report: dict) -> dict[str, dict]:
     """The report's exercises by their names."""
     return {e["id"]: e for e in report["exercises"]}
+
+
+def by_id(report: Report) -> dict[str, Exercise]:
+    """The report's exercises by their names."""
+    return {e.id: e for e in report.exercises}
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +207,53 @@ def test_what_a_cell_prints_is_kept_in_bounds(autograded):
     notebook = nbformat.read(autograded / "autograded" / "ada" / "small" / "small.ipynb", as_version=4)
     printed = [len(o.text) for o in cell(notebook, "times_9").outputs if o.output_type == "stream"]
     assert 0 < sum(printed) <= PRINTED
+
+
+def run(course: Path, answers: dict[str, str], **settings) -> tuple[nbformat.NotebookNode, Report]:
+    """The small course's solutions with some answers replaced, run with these settings of `ExecuteSubmission`."""
+    source = nbformat.read(course / "solutions" / "small" / "small.ipynb", as_version=4)
+    handed_in = nbformat.read(course / "solutions" / "small" / "small.ipynb", as_version=4)
+    for name, answer in answers.items():
+        cell(handed_in, name).source = answer
+    notebook = assemble(handed_in, trusted_cells(source))
+    grader = execute.ExecuteSubmission(tests=str(course / "tests"), timeout=3, **settings)
+    grader.preprocess(notebook, {"metadata": {"path": str(course)}})
+    return notebook, collect("small", notebook)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there are limits alone")
+@pytest.mark.parametrize("level", [Level.LANDLOCK, Level.LIMITS])
+def test_a_weaker_sandbox_grades_and_the_notebook_and_the_page_name_it(course, level):
+    notebook, report = run(course, {}, best=level)
+    if level == Level.LANDLOCK and notebook.metadata.insidegpt.sandbox == " · ".join(Level.LIMITS.sentence):
+        pytest.skip("this machine has no Landlock")
+    assert notebook.metadata.insidegpt.sandbox == " · ".join(level.sentence)
+    assert report.points == report.maximum
+    en, zh = level.sentence
+    footer = page(report).split("<footer>")[1].replace("&#39;", "'")
+    assert en in footer and zh in footer
+
+
+def test_the_teacher_chooses_what_a_submission_may_use(course):
+    hungry = {"times_2": "taken = bytes(300 << 20)\n\ndef times_2(x):\n    return 2 * x"}
+    assert by_id(run(course, hungry)[1])["times_2"].points == 2
+    told = by_id(run(course, hungry, limits={"memory": 200 << 20})[1])
+    assert told["times_2"].points == 0 and "the answer cell raised MemoryError" in told["times_2"].messages[0]
+    assert told["times_3"].points == 2
+
+
+def test_a_notebook_that_takes_too_long_keeps_what_was_done_and_says_so_once_for_each_of_the_rest(course, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def slow_cell(index: int) -> None:
+        if index == 7:  # the answer to times_4
+            now[0] += 601
+
+    told = by_id(run(course, {}, longest=600, on_cell=slow_cell)[1])
+    assert [e.points for e in told.values()] == [2, 2, *[0] * (len(EXERCISES) - 2)]
+    late = "the notebook did not finish within 600 s · 整个笔记本在 600 秒内没有运行完"
+    assert [e.messages for e in told.values()] == [[], [], *[[late]] * (len(EXERCISES) - 2)]
 
 
 def test_the_same_source_gives_the_same_release(real):

@@ -1,5 +1,6 @@
 """The shipped model: a real GPT-2, small enough for git, that has learnt what the story world has to teach."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
 from insidegpt.evaluation import (
     classifier_pairs,
+    excess_nats,
+    false_start_probability,
     induction_scores,
     perplexity,
     preference,
@@ -65,6 +68,23 @@ def test_its_perplexity_is_within_15_percent_of_the_sources_and_not_below_it(shi
     ours, source = perplexity(model, tokenizer, texts), source_perplexity(tokenizer, texts, language)
     print(f"{language}: model {ours:.3f}, source {source:.3f}, ratio {ours / source:.3f}")
     assert 1 < ours / source <= 1.15
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_story_costs_it_a_few_nats_more_than_the_source(shipped, language):
+    texts = story_texts(language, 50)
+    excess = excess_nats(*shipped, texts, language)
+    print(f"{language}: {excess:.2f} nats a story")
+    assert 0 < excess < 5
+    tokens = len(texts) / sum(len(shipped[1](text).input_ids) + 1 for text in texts)
+    ratio = perplexity(*shipped, texts) / source_perplexity(shipped[1], texts, language)
+    assert excess * tokens == pytest.approx(math.log(ratio), rel=1e-4)
+
+
+def test_nine_times_in_ten_it_begins_as_a_story_may(shipped):
+    wrong = false_start_probability(*shipped)
+    print(f"first tokens with which no story begins: {wrong:.3f}")
+    assert 0 < wrong < 0.15
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from insidegpt.storyworld import STORY_WORLD, vocabulary
-from insidegpt.tokenizer import END_OF_TEXT
+from insidegpt.tokenizer import END_OF_TEXT, LONGEST_TOKEN
 
 if TYPE_CHECKING:
     import torch
@@ -64,6 +64,32 @@ def source_perplexity(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]
     """
     nats = -math.fsum(STORY_WORLD.log_probability(text, language) for text in texts)
     return math.exp(nats / sum(len(tokenizer(text).input_ids) + 1 for text in texts))
+
+
+def excess_nats(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str], language: str
+) -> float:
+    """How many more nats a whole story costs the model than the source, on average: an estimate of KL(source‖model)."""
+    values, _ = token_log_probabilities(model, tokenizer, texts)
+    source = math.fsum(STORY_WORLD.log_probability(text, language) for text in texts)
+    return (source - sum(float(p.double().sum()) for p in values)) / len(texts)
+
+
+def false_start_probability(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> float:
+    """The probability that the model's first token is one with which no story of either language begins."""
+    import torch
+
+    def enough(text: str) -> bool:
+        return len(text.encode()) >= 2 * LONGEST_TOKEN  # what comes later does not change the first token
+
+    first = set()
+    for language in ("en", "zh"):
+        beginnings, _ = STORY_WORLD.continuations("", language, enough)
+        first |= {tokenizer(text).input_ids[0] for text, _ in beginnings}
+    start = tokenizer(END_OF_TEXT, return_tensors="pt").input_ids.to(model.device)
+    with torch.inference_mode():
+        p = model(start).logits[0, -1].double().softmax(-1)
+    return 1 - p[sorted(first)].sum().item()
 
 
 def story_tokens(tokenizer: "PreTrainedTokenizerBase", n: int = 300) -> list[int]:

@@ -168,6 +168,7 @@ class ExecuteSubmission(NbGraderPreprocessor):
         said = next(filter(None, failures), no_points)
         if said and not (trouble and "NameError" in said):  # else that only follows from the trouble above
             trouble.append(said)
+        trouble = list(dict.fromkeys(trouble))  # the notebook's time is up for every cell alike
         if no_points:
             *trouble, reason = trouble
             verdict = new_output("error", ename="NoPoints", evalue=reason, traceback=[reason])
