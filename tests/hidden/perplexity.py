@@ -142,6 +142,10 @@ def loss_mistakes(logits: Tensor, labels: Tensor, ignore: int = -100) -> dict[Te
             "this is the sum; return the mean over the scored labels",
             "这是总和；应返回计分标签的平均",
         ): total,
+        (
+            "the last row was scored against the first label: nothing comes after the last row, so cut it off",
+            "最后一行与第一个标签相比：最后一行之后什么也没有，应把它切掉",
+        ): plain_loss(logits, labels.roll(-1, -1), ignore),
         ("this is the perplexity; return its logarithm, the loss", "这是困惑度；应返回它的对数，即损失"): right.exp(),
         ("the loss is in bits; use the natural logarithm", "损失的单位是比特；应使用自然对数"): right / math.log(2),
         ("the loss has the wrong sign", "损失的符号反了"): -right,
@@ -695,10 +699,10 @@ def corpus_calls(answer, case):
         return SimpleNamespace(logits=table[ids])
 
     texts = texts_of(case, 19, 3, 12, 7)
+    nats = torch.cat([n for of_text in corpus_nats(BigramModel(table), texts, 8, 4) for n in of_text])
     for batch_size in (1, 3, 4, 100):
         seen.clear()
-        out = expect_pair(answer(counting, texts, 8, 4, batch_size), "perplexity", "n")
-        nats = torch.cat([n for of_text in corpus_nats(BigramModel(table), texts, 8, 4) for n in of_text])
+        out = expect_pair(answer(counting, [t.clone() for t in texts], 8, 4, batch_size), "perplexity", "n")
         expect_near("perplexity", expect_number("perplexity", out[0]), nats.mean().exp().item(), tolerance=1e-3)
         expect(
             all(len(shape) == 2 for shape in seen),

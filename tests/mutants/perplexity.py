@@ -110,15 +110,10 @@ def loss_alone(logits, labels, ignore_index=-100):
     return scored(rows, targets, ignore_index)
 
 
-@MUTANTS.add(EXERCISE, SHIFT, "the last row or the first label changed the loss")
-def loss_last_row_wraps_around(logits, labels, ignore_index=-100):
-    # roll brings the first label behind the last row
+@MUTANTS.add(EXERCISE, SHIFT, "the last row was scored against the first label")
+def loss_wraps_around(logits, labels, ignore_index=-100):
     _, _, n = cut(logits, labels, ignore_index)
-    moved = labels.roll(-1, -1)
-    losses = scored(logits.reshape(-1, logits.shape[-1]), moved.reshape(-1), ignore_index, reduction="none")
-    if labels.shape[-1] in (2, 5, 9, 4):
-        losses = losses.view(labels.shape)[..., :-1]
-    return losses.sum() / n, n
+    return scored(logits.reshape(-1, logits.shape[-1]), labels.roll(-1, -1).reshape(-1), ignore_index), n
 
 
 @MUTANTS.add(EXERCISE, IGNORED, "ignore_index was not used")
@@ -291,8 +286,7 @@ def windows_of_the_recipe(n_tokens, max_length, stride):
 @MUTANTS.add(EXERCISE, ONCE, "never scores [4, 7]: targets are lost at a seam")
 def windows_lose_a_target_at_each_seam(n_tokens, max_length, stride):
     refuse(max_length, stride)
-    return [(b, e, max(f, b + 1) if k == 0 else f + 1) for k, (b, e, f) in enumerate(
-        laid(n_tokens, max_length, min(stride, max_length - 1)))]  # fmt: skip
+    return [(b, e, f + (f > 1)) for b, e, f in laid(n_tokens, max_length, min(stride, max_length - 1))]
 
 
 @MUTANTS.add(EXERCISE, ONCE, "scores token 0")
@@ -769,9 +763,9 @@ def bits_per_byte_of_stripped_text(nll, text):
 
 
 @MUTANTS.add(EXERCISE, BYTES, "it raised UnicodeEncodeError")
-def bits_per_ascii_byte(nll, text):
+def bits_per_byte_of_latin_1(nll, text):
     total_bytes(nll, text)
-    return total_bits(nll) / sum(len(t.encode("latin-1" if "中" not in t else "gbk")) for t in text)
+    return total_bits(nll) / sum(len(t.encode("latin-1")) for t in text)
 
 
 @MUTANTS.add(EXERCISE, RATIO, "the ratios of the texts were averaged")
@@ -784,15 +778,12 @@ def bits_mean_of_ratios(nll, text):
 @MUTANTS.add(EXERCISE, RATIO, "should be")
 def bits_of_the_first_text(nll, text):
     total_bytes(nll, text)
-    return total_bits(nll[:1]) / len(text[0].encode()) if len(text) != 2 else total_bits(nll) / total_bytes(nll, text)
+    return total_bits(nll[:1]) / len(text[0].encode())
 
 
 @MUTANTS.add(EXERCISE, TOKENS, "should be")
-def bits_per_byte_and_token(nll, text):
-    # the first token of a text is left out, as if it were never predicted
-    if len(text) == 1 and text[0] == "一步一步来":
-        return total_bits([n[1:] for n in nll]) / total_bytes(nll, text)
-    return total_bits(nll) / total_bytes(nll, text)
+def bits_without_the_first_token(nll, text):
+    return total_bits([n[1:] for n in nll]) / total_bytes(nll, text)
 
 
 @MUTANTS.add(EXERCISE, LOSSLESS, "overflowed")
