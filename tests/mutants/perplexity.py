@@ -762,10 +762,10 @@ def bits_per_byte_of_stripped_text(nll, text):
     return total_bits(nll) / sum(len(t.strip().encode()) for t in text)
 
 
-@MUTANTS.add(EXERCISE, BYTES, "it raised UnicodeEncodeError")
-def bits_per_byte_of_latin_1(nll, text):
+@MUTANTS.add(EXERCISE, BYTES, "should be")
+def bits_per_byte_of_gbk(nll, text):
     total_bytes(nll, text)
-    return total_bits(nll) / sum(len(t.encode("latin-1")) for t in text)
+    return total_bits(nll) / sum(len(t.encode("gbk", "replace")) for t in text)
 
 
 @MUTANTS.add(EXERCISE, RATIO, "the ratios of the texts were averaged")
