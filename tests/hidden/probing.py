@@ -933,7 +933,7 @@ def expect_works(answer, case: Case) -> None:
     """Fail unless the answer tells a clear difference from none; for properties of form."""
     labels = torch.arange(10, device=case.device) >= 5
     values = case.tensor([[*range(10)], [0] * 10] * 4)
-    p = p_values(answer, values, labels, gap, 39, drawn(case))
+    p = p_values(answer, values, labels, gap, 19, drawn(case))
     expect_shape("the result", p, (8,))
     expect(
         bool((p[::2] < 0.2).all()) and bool((p[1::2] > 0.99).all()),
@@ -942,28 +942,28 @@ def expect_works(answer, case: Case) -> None:
     )
 
 
-@permutation_pvalue.property("(1 + k) / (1 + n), ties counted", "(1 + k) / (1 + n)，相等的也算", EXACT, weight=3)
+@permutation_pvalue.property("(1 + k) / (1 + n), ties counted", "(1 + k) / (1 + n)，相等的也算", ONCE, weight=3)
 def permutation_formula(answer, case):
     labels = torch.tensor(FIRST, device=case.device)
-    n = 399
+    n = 199
     for values, at_least, more in ((ONES, 10 / 20, 1 / 20), ([1, 0, 0, 1, 0, 1], 19 / 20, 10 / 20)):
         p = p_values(answer, case.tensor(values), labels, total_of_first, n, drawn(case))
         expect_shape("the result for one row", p, ())
         found = p.item()
         below = 1 - more
         expect(
-            abs(found - at_least) < 0.1 or abs(found - more) > 0.1,
+            abs(found - at_least) < 0.16 or abs(found - more) > 0.16,
             f"p is {found:.2f} where {at_least:.2f} was to be expected: shuffles that equal the observed statistic "
             "were not counted; use ≥, not >",
             f"p 是 {found:.2f}，应在 {at_least:.2f} 附近：与观察值相等的没有算进去；应用 ≥，不用 >",
         )
         expect(
-            abs(found - at_least) < 0.1 or abs(found - below) > 0.1 or abs(at_least - below) < 0.1,
+            abs(found - at_least) < 0.16 or abs(found - below) > 0.16 or abs(at_least - below) < 0.2,
             "shuffles at or below the observed statistic were counted, or the two groups have changed places",
             "数的是不大于观察值的，或者两组互换了位置",
         )
         expect(
-            abs(found - at_least) < 0.1,
+            abs(found - at_least) < 0.16,
             f"p is {found:.2f} where {at_least:.2f} was to be expected",
             f"p 是 {found:.2f}，应在 {at_least:.2f} 附近",
         )
@@ -1007,7 +1007,7 @@ def permutation_uniform(answer, case):
     )
 
 
-@permutation_pvalue.property("groups keep their sizes, each value is used once", "各组大小不变，每个值恰用一次", EXACT)
+@permutation_pvalue.property("groups keep their sizes, each value is used once", "各组大小不变，每个值恰用一次", ONCE)
 def permutation_groups(answer, case):
     values, labels = case.tensor([3, 1, 4, 1, 5, 9, 2, 6, 0]), torch.arange(9, device=case.device) % 4 == 1
     sizes, multisets, firsts = set(), set(), set()
@@ -1070,11 +1070,11 @@ def permutation_batch(answer, case):
     for lead in ((), (1,), (4,), (2, 3)):
         rows = [clear if k % 2 == 0 else none.to(case.device) for k in range(math.prod(lead))]
         values = torch.stack(rows).reshape(*lead, 10).to(case.dtype)
-        p = p_values(answer, values, labels, gap, 60, drawn(case))
+        p = p_values(answer, values, labels, gap, 20, drawn(case))
         expect_shape(f"the result for values of shape {tuple(values.shape)}", p, lead)
         for k, found in enumerate(p.reshape(-1).tolist()):
             expect(
-                found < 0.15 if k % 2 == 0 else found > 0.99,
+                found < 0.2 if k % 2 == 0 else found > 0.99,
                 f"row {k} of values of shape {tuple(values.shape)} has p = {found:.2f}: rows are mixed up",
                 f"形状为 {tuple(values.shape)} 的 values，第 {k} 行的 p = {found:.2f}：各行混到了一起",
             )
