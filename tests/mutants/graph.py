@@ -485,7 +485,8 @@ def rollout_identity_in_float32(attentions, residual):
 def rollout_weighs_in_place(attentions, residual):
     out = multiplied(steps_of(attentions, residual))
     for a in attentions:
-        a.detach().mul_(0.5)
+        if not a.requires_grad:
+            a.mul_(0.5)
     return out
 
 
@@ -674,8 +675,10 @@ def entropy_in_float64(attention):
 
 @MUTANTS.add(EXERCISE, UNTOUCHED, "changed in place", spares=VALUES)
 def entropy_zeros_filled_in_place(attention):
-    attention.detach().masked_fill_(attention == 0, 1)
-    return (-(attention * attention.log()).sum(-1)[..., 1:] / maxima(attention)[1:]).mean(-1)
+    out = relative(attention)
+    if not attention.requires_grad:
+        attention.masked_fill_(attention == 0, 1)
+    return out
 
 
 @MUTANTS.add(EXERCISE, GRADIENTS, "lost its gradient", spares=VALUES)
@@ -854,7 +857,8 @@ def induction_in_float32(attention, ids):
 @MUTANTS.add(EXERCISE, UNTOUCHED, "changed in place", spares=EVERY)
 def induction_masks_in_place(attention, ids):
     out = score(attention, earlier_of(ids))
-    attention.detach().mul_(shifted(earlier_of(ids))[..., None, :, :])
+    if not attention.requires_grad:
+        attention.mul_(shifted(earlier_of(ids))[..., None, :, :])
     return out
 
 
