@@ -584,6 +584,12 @@ def histogram_noise(a, b, n_bins):
 
 
 @MUTANTS.worthless(EXERCISE)
+def histogram_noise_that_sums_to_one(a, b, n_bins):
+    shares = torch.randn(2, *a.shape[:-1], n_bins, dtype=torch.float64).softmax(-1)
+    return shares[0].to(a.dtype), shares[1].to(b.dtype)
+
+
+@MUTANTS.worthless(EXERCISE)
 def histogram_inputs(a, b, n_bins):
     return a, b
 
@@ -988,7 +994,7 @@ def permutation_bootstrap(values, labels, statistic, n, generator):
     return (reached / (1 + n)).to(values.dtype)
 
 
-@MUTANTS.add(EXERCISE, GROUPS, "they have 2 and 7 values")
+@MUTANTS.add(EXERCISE, GROUPS, "they have 3 and 6 values")
 def permutation_of_coin_tosses(values, labels, statistic, n, generator):
     observed = statistic(values[..., labels], values[..., ~labels])
     reached = torch.ones_like(observed)
