@@ -810,7 +810,7 @@ def kl_zeros(answer, case):
             bool((got[infinite] == math.inf).all()),
             f"Q is 0 where P is not, and the result is {shown:.3g}; it is infinite, "
             "and a small number added to avoid that decides what comes out",
-            f"P 不为 0 而 Q 为 0 的地方，结果是 {shown:.3g}；应是无穷大，为避开它而加的小数决定了结果",
+            f"P 不为 0 而 Q 为 0 的地方，结果是 {shown:.3g}；应是无穷大，为避开它而加的那个很小的数决定了结果",
         )
         case.expect_close(got.masked_fill(infinite, 0), right.masked_fill(right.isinf(), 0))
 
