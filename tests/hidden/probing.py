@@ -378,7 +378,9 @@ def hits_values(answer, case):
             "结果有 T 个；最后一行说的是谁也没见过的词元，应去掉",
         )
         expect(
-            got.shape != best[:-1].shape or got.dtype == torch.bool or not torch.equal(got.cpu(), best[:-1].to(got.dtype)),
+            got.shape != best[:-1].shape
+            or got.dtype == torch.bool
+            or not torch.equal(got.cpu(), best[:-1].to(got.dtype)),
             "these are the favourites themselves; compare them with the ids",
             "这是首选的词元本身；应与 ids 比较",
         )

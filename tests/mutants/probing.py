@@ -964,6 +964,19 @@ def permutation_groups_swapped(values, labels, statistic, n, generator):
     return right_p(values, ~labels, statistic, n, generator)
 
 
+@MUTANTS.add(EXERCISE, FORMULA, "use ≥, not >")
+def permutation_ties_count_half(values, labels, statistic, n, generator):
+    observed, found = null(values, labels, statistic, n, generator)
+    reached = (found > observed).sum(0) + (found == observed).sum(0) / 2
+    return ((1 + reached).double() / (1 + n)).to(values.dtype)
+
+
+@MUTANTS.add(EXERCISE, FORMULA, "it should be 1")
+def permutation_one_shuffle_short(values, labels, statistic, n, generator):
+    observed, found = null(values, labels, statistic, n - 1, generator)
+    return ((1 + (found >= observed).sum(0)).double() / (1 + n)).to(values.dtype)
+
+
 @MUTANTS.add(EXERCISE, UNIFORM, "do not get small p-values")
 def permutation_one_minus_p(values, labels, statistic, n, generator):
     p = right_p(values, labels, statistic, n, generator)
