@@ -134,6 +134,17 @@ def histogram_by_comparing(a, b, n_bins):
     return shares(a), shares(b)
 
 
+def histogram_in_the_given_dtype(a, b, n_bins):
+    low = torch.minimum(a.amin(-1), b.amin(-1))[..., None]
+    high = torch.maximum(a.amax(-1), b.amax(-1))[..., None]
+
+    def shares(x):
+        place = ((x - low) * n_bins / (high - low)).nan_to_num(0).floor().clamp(0, n_bins - 1).long()
+        return (place[..., None] == torch.arange(n_bins, device=x.device)).to(x.dtype).mean(-2)
+
+    return shares(a), shares(b)
+
+
 # --- kl and jsd -----------------------------------------------------------------------------------------------
 
 
@@ -226,6 +237,25 @@ def permutation_row_by_row(values, labels, statistic, n, generator):
     return ((null >= observed).sum(0).add(1).double() / (n + 1)).reshape(values.shape[:-1]).type_as(values)
 
 
+def permutation_with_a_dimension_in_front(values, labels, statistic, n, generator):
+    values, size = values[None], int((~labels).sum())
+    observed = statistic(values[..., labels], values[..., ~labels])
+    pool = torch.cat((values[..., ~labels], values[..., labels]), -1)
+    orders = (torch.randperm(pool.shape[-1], generator=generator, device=generator.device) for _ in range(n))
+    mixed = (pool[..., order] for order in orders)
+    reached = sum((statistic(x[..., size:], x[..., :size]) >= observed).double() for x in mixed)
+    return ((1 + reached) / (1 + n))[0].to(values.dtype)
+
+
+def permutation_of_each_row_by_itself(values, labels, statistic, n, generator):
+    rows = values.reshape(-1, values.shape[-1])
+    draws = torch.rand(len(rows), n, len(labels), generator=generator, device=generator.device).argsort(-1)
+    orders = torch.cat([torch.arange(len(labels), device=labels.device).expand(len(rows), 1, -1), draws], 1)
+    mixed = rows[:, None].expand(-1, 1 + n, -1).gather(-1, orders)  # (rows, 1 + n, T)
+    found = statistic(mixed[..., labels], mixed[..., ~labels])
+    return (found >= found[:, :1]).float().mean(-1).reshape(values.shape[:-1]).to(values.dtype)
+
+
 # --- benjamini_hochberg ---------------------------------------------------------------------------------------
 
 
@@ -255,12 +285,35 @@ def discoveries_by_counting(p, q):
     return ((p[..., None, :] >= p[..., :, None]) & under[..., None, :]).any(-1)
 
 
+def discoveries_by_limits_in_float32(p, q):
+    ordered, rank = p.sort(-1).values, torch.arange(1, p.shape[-1] + 1, device=p.device)
+    under = ordered <= rank / (~p.isnan()).sum(-1, keepdim=True).clamp(min=1) * q
+    last = (rank * under).amax(-1, keepdim=True)
+    return (p <= ordered.gather(-1, (last - 1).clamp(min=0))) & (last > 0)
+
+
 ANSWERS = {
     "capture": [capture_with_finally, capture_by_a_class, capture_by_all_modules],
     "next_token_hits": [hits_by_loops, hits_by_the_two_largest, hits_by_one_hot],
-    "histogram_probabilities": [histogram_by_one_hot, histogram_by_numpy, histogram_by_comparing],
+    "histogram_probabilities": [
+        histogram_by_one_hot,
+        histogram_by_numpy,
+        histogram_by_comparing,
+        histogram_in_the_given_dtype,
+    ],
     "kl": [kl_by_mask, kl_by_torch, kl_by_entropies, kl_by_loop],
     "jsd": [jsd_by_entropies, jsd_by_mask, jsd_by_torch],
-    "permutation_pvalue": [permutation_of_values, permutation_at_once, permutation_row_by_row],
-    "benjamini_hochberg": [discoveries_by_loops, discoveries_by_adjusted_values, discoveries_by_counting],
+    "permutation_pvalue": [
+        permutation_of_values,
+        permutation_at_once,
+        permutation_row_by_row,
+        permutation_with_a_dimension_in_front,
+        permutation_of_each_row_by_itself,
+    ],
+    "benjamini_hochberg": [
+        discoveries_by_loops,
+        discoveries_by_adjusted_values,
+        discoveries_by_counting,
+        discoveries_by_limits_in_float32,
+    ],
 }

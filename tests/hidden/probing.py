@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from insidegpt.checks import (
+    ONCE,
     Case,
     Check,
     Text,
@@ -19,7 +20,6 @@ from insidegpt.checks import (
     expect_tensors,
 )
 
-ONCE = (torch.float32,)
 EXACT = (torch.float32, torch.float64)
 SHORT = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -370,7 +370,7 @@ def hits_values(answer, case):
     for hits in (HITS, HITS[::-1], [not hit for hit in HITS]):
         ids = hits_ids(case)
         logits = spoken(case, ids, hits)
-        best = logits.argmax(-1)
+        best, own = logits.argmax(-1).cpu(), hits_ids(case).cpu()
         got = expect_tensor(answer(logits, ids.clone()))
         expect(
             got.shape != ids.shape,
@@ -378,7 +378,9 @@ def hits_values(answer, case):
             "结果有 T 个；最后一行说的是谁也没见过的词元，应去掉",
         )
         expect(
-            got.shape != best[:-1].shape or got.dtype == torch.bool or not torch.equal(got, best[:-1].to(got.dtype)),
+            got.shape != best[:-1].shape
+            or got.dtype == torch.bool
+            or not torch.equal(got.cpu(), best[:-1].to(got.dtype)),
             "these are the favourites themselves; compare them with the ids",
             "这是首选的词元本身；应与 ids 比较",
         )
@@ -386,8 +388,8 @@ def hits_values(answer, case):
             (
                 "each row is judged by its own token; it speaks of the next one",
                 "每一行对照的是它自己的词元；应是下一个",
-            ): (best == hits_ids(case))[:-1],
-            ("each row is judged by the token before it", "每一行对照的是前一个词元"): best[1:] == hits_ids(case)[:-1],
+            ): (best == own)[:-1],
+            ("each row is judged by the token before it", "每一行对照的是前一个词元"): best[1:] == own[:-1],
         }
         expect_booleans(got, torch.tensor(hits), mistakes)
 
@@ -547,8 +549,9 @@ def histogram_batch(answer, case):
 def histogram_sums(answer, case):
     for n_bins, size in ((8, 30), (30, 200), (2, 1), (1, 5)):
         a, b = case.randn(size), 2 * case.randn(size + 3) + 0.5
-        out = expect_tensors(answer(a, b, n_bins), "p", "q")
-        for name, part in zip("pq", out, strict=True):
+        low, high = min(a.min(), b.min()).item(), max(a.max(), b.max()).item()
+        out = expect_tensors(answer(a.clone(), b.clone(), n_bins), "p", "q")
+        for name, part, x in zip("pq", out, (a, b), strict=True):
             expect_shape(name, part, (n_bins,))
             expect(bool((part >= 0).all()), f"{name} holds NaN or numbers below 0", f"{name} 里有 NaN 或负数")
             total = part.double().sum()
@@ -557,11 +560,11 @@ def histogram_sums(answer, case):
                 torch.ones_like(total),
                 otherwise=(f"{name} sums to {total:.3g}: not shares", f"{name} 的总和是 {total:.3g}：不是份额"),
             )
-        if n_bins == 30:
+            elsewhere = (part.double().cpu() - shares_of(x, low, high, n_bins)).abs().sum() / 2
             expect(
-                not case.close(out[0], out[1]) and int((out[0] > 0).sum()) > 5,
-                "different groups got the same shares, or nearly all bins are empty",
-                "不同的两组份额却一样，或者箱子几乎都是空的",
+                bool(elsewhere < 0.25),  # in a coarse dtype a number near an edge may fall on either side of it
+                f"{elsewhere:.0%} of {name} is in bins that hold no such share of the numbers",
+                f"{name} 有 {elsewhere:.0%} 落在不该落的箱子里",
             )
 
 
@@ -809,7 +812,7 @@ def kl_zeros(answer, case):
             bool((got[infinite] == math.inf).all()),
             f"Q is 0 where P is not, and the result is {shown:.3g}; it is infinite, "
             "and a small number added to avoid that decides what comes out",
-            f"P 不为 0 而 Q 为 0 的地方，结果是 {shown:.3g}；应是无穷大，为避开它而加的小数决定了结果",
+            f"P 不为 0 而 Q 为 0 的地方，结果是 {shown:.3g}；应是无穷大，为避开它而加的那个很小的数决定了结果",
         )
         case.expect_close(got.masked_fill(infinite, 0), right.masked_fill(right.isinf(), 0))
 
@@ -907,9 +910,12 @@ def gap(a: Tensor, b: Tensor) -> Tensor:
     return (a.mean(-1) - b.mean(-1)).abs()
 
 
-ONES = [1, 1, 0, 1, 0, 0]
 FIRST = [True, True, True, False, False, False]
-"""Two of the three ones are in the first group. Of all 20 groupings 10 have at least two there, 1 has more."""
+TIED = [1, 0, 0, 1, 0, 1]
+"""One of the three ones is in the first group. Of all 20 groupings 19 have at least one there, 10 have more."""
+
+FAR = [5, 6, 7, 8, 9, 10, *[0] * 14]
+"""Of all 38,760 groups of six only the observed one has this sum, and it is the largest."""
 
 
 def expect_valid(p: Tensor, n: int) -> None:
@@ -929,14 +935,15 @@ def expect_valid(p: Tensor, n: int) -> None:
     )
 
 
-def expect_works(answer, case: Case) -> None:
-    """Fail unless the answer tells a clear difference from none; for properties of form."""
-    labels = torch.arange(10, device=case.device) >= 5
-    values = case.tensor([[*range(10)], [0] * 10] * 4)
-    p = p_values(answer, values, labels, gap, 19, drawn(case))
-    expect_shape("the result", p, (8,))
+CLEAR_OR_NOT = [[*range(10)], [0] * 10] * 4
+"""Rows whose first five values are far from the last five, and rows without any difference."""
+
+
+def expect_told_apart(p: Tensor) -> None:
+    """Fail unless the p-values of `CLEAR_OR_NOT` for a few shuffles tell a clear difference from none."""
+    expect_shape("the p-values of these rows", p, (8,))
     expect(
-        bool((p[::2] < 0.2).all()) and bool((p[1::2] > 0.99).all()),
+        bool((p[::2] < 0.45).all()) and bool((p[1::2] > 0.99).all()),
         "a clear difference and none at all are not told apart",
         "明显的差别与毫无差别，没有分辨出来",
     )
@@ -944,64 +951,54 @@ def expect_works(answer, case: Case) -> None:
 
 @permutation_pvalue.property("(1 + k) / (1 + n), ties counted", "(1 + k) / (1 + n)，相等的也算", ONCE, weight=3)
 def permutation_formula(answer, case):
-    labels = torch.tensor(FIRST, device=case.device)
-    n = 199
-    for values, at_least, more in ((ONES, 10 / 20, 1 / 20), ([1, 0, 0, 1, 0, 1], 19 / 20, 10 / 20)):
-        p = p_values(answer, case.tensor(values), labels, total_of_first, n, drawn(case))
-        expect_shape("the result for one row", p, ())
-        found = p.item()
-        below = 1 - more
+    labels, tied = torch.tensor(FIRST, device=case.device), case.tensor(TIED)
+    p = p_values(answer, tied, labels, lambda a, b: a.sum(-1) + b.sum(-1), 9, drawn(case))
+    expect_shape("the result for one row", p, ())
+    expect(
+        abs(p.item() - 1) < 1e-3,
+        f"the statistic is the same for every grouping, and p is {p.item():.3f}; it should be 1: shuffles that equal "
+        "the observed statistic count too; use ≥, not >",
+        f"无论怎样分组统计量都一样，p 却是 {p.item():.3f}；应为 1：与观察值相等的打乱也要算进去，用 ≥，不用 >",
+    )
+    for n in (4, 14):
+        p = p_values(answer, case.tensor(FAR), torch.arange(20, device=case.device) < 6, total_of_first, n, drawn(case))
+        expect_valid(p, n)
         expect(
-            abs(found - at_least) < 0.16 or abs(found - more) > 0.16,
-            f"p is {found:.2f} where {at_least:.2f} was to be expected: shuffles that equal the observed statistic "
-            "were not counted; use ≥, not >",
-            f"p 是 {found:.2f}，应在 {at_least:.2f} 附近：与观察值相等的没有算进去；应用 ≥，不用 >",
-        )
-        expect(
-            abs(found - at_least) < 0.16 or abs(found - below) > 0.16 or abs(at_least - below) < 0.2,
+            p.item() < 0.99,
             "shuffles at or below the observed statistic were counted, or the two groups have changed places",
             "数的是不大于观察值的，或者两组互换了位置",
         )
-        expect(
-            abs(found - at_least) < 0.16,
-            f"p is {found:.2f} where {at_least:.2f} was to be expected",
-            f"p 是 {found:.2f}，应在 {at_least:.2f} 附近",
-        )
-    for n in (9, 30):
-        far = case.tensor([5, 6, 7, 8, 9, 10, *[0] * 14])  # no shuffle in 38,760 but the observed one
-        p = p_values(answer, far, torch.arange(20, device=case.device) < 6, total_of_first, n, drawn(case))
-        expect_valid(p, n)
         expect(
             abs(p.item() * (n + 1) - 1) < 0.02,
             f"no shuffle reaches the observed statistic, and p is {p.item():.3f}; it should be 1/{n + 1}",
             f"没有一次打乱达到观察值，p 却是 {p.item():.3f}；应为 1/{n + 1}",
         )
-        p = p_values(answer, case.tensor(ONES), labels, lambda a, b: a.sum(-1) + b.sum(-1), n, drawn(case))
-        expect(
-            abs(p.item() - 1) < 1e-3,
-            f"the statistic is the same for every grouping, and p is {p.item():.3f}; it should be 1",
-            f"无论怎样分组统计量都一样，p 却是 {p.item():.3f}；应为 1",
-        )
+    p = p_values(answer, tied, labels, total_of_first, 29, drawn(case))
+    expect_valid(p, 29)
+    expect(
+        p.item() > 0.73,  # five standard deviations below
+        f"p is {p.item():.2f} where 0.95 was to be expected; do shuffles that equal the observed statistic count?",
+        f"p 是 {p.item():.2f}，应在 0.95 附近；与观察值相等的打乱算进去了吗？",
+    )
 
 
 @permutation_pvalue.property("uniform where nothing differs", "没有差别时，p 值均匀分布", (torch.float64,), weight=3)
 def permutation_uniform(answer, case):
     n, rows = 39, 300
-    values, labels = case.randn(rows, 14), torch.arange(14, device=case.device) % 3 == 0
+    values, labels = case.randn(rows + 100, 14), torch.arange(14, device=case.device) % 3 == 0
+    values[rows:, labels] += 4
     p = p_values(answer, values, labels, gap, n, drawn(case))
-    expect_shape("the result", p, (rows,))
+    expect_shape("the result", p, (rows + 100,))
     expect_valid(p, n)
-    small, large = (p <= 0.25).double().mean().item(), (p > 0.75).double().mean().item()
+    null, moved = p[:rows].double(), p[rows:].double()
+    small, large = (null <= 0.25).double().mean().item(), (null > 0.75).double().mean().item()
     expect(
         abs(small - 0.25) < 0.1 and abs(large - 0.25) < 0.1,
         f"of 300 rows without any difference {small:.0%} have p ≤ 0.25 and {large:.0%} have p > 0.75; a quarter should",
         f"300 行都毫无差别，p ≤ 0.25 的占 {small:.0%}，p > 0.75 的占 {large:.0%}；应各占四分之一",
     )
-    moved = values.clone()
-    moved[: rows // 2, labels] += 4
-    p = p_values(answer, moved, labels, gap, n, drawn(case))
     expect(
-        bool(p[: rows // 2].double().mean() < 0.1) and abs(p[rows // 2 :].double().mean().item() - 0.5) < 0.1,
+        bool(moved.mean() < 0.1),
         "rows with a large difference do not get small p-values",
         "差别很大的行，p 值却不小",
     )
@@ -1009,48 +1006,50 @@ def permutation_uniform(answer, case):
 
 @permutation_pvalue.property("groups keep their sizes, each value is used once", "各组大小不变，每个值恰用一次", ONCE)
 def permutation_groups(answer, case):
-    values, labels = case.tensor([3, 1, 4, 1, 5, 9, 2, 6, 0]), torch.arange(9, device=case.device) % 4 == 1
+    values, labels = case.tensor([3, 1, 4, 7, 5, 9, 2, 6, 0]), torch.arange(9, device=case.device) % 3 == 1
     sizes, multisets, firsts = set(), set(), set()
 
     def statistic(a, b):
-        a, b = a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1])
         sizes.add((a.shape[-1], b.shape[-1]))
-        if len(a) == len(b):
-            multisets.update(map(tuple, torch.cat([a, b], dim=-1).sort(dim=-1).values.tolist()))
-        firsts.update(map(tuple, a.sort(dim=-1).values.tolist()))
-        return a.sum(-1) if len(a) > 1 else a.sum()
+        first, second = (group.reshape(-1, group.shape[-1]) for group in (a, b))
+        if len(first) == len(second):
+            multisets.update(map(tuple, torch.cat([first, second], dim=-1).sort(dim=-1).values.tolist()))
+        firsts.update(map(tuple, first.sort(dim=-1).values.tolist()))
+        return a.sum(-1)
 
-    p = p_values(answer, values, labels, statistic, 40, drawn(case))
-    expect_valid(p, 40)
+    p = p_values(answer, values, labels, statistic, 24, drawn(case))
+    expect_valid(p, 24)
     expect(len(sizes) > 0, "the statistic was never called", "从来没有调用过 statistic")
-    other = sorted(sizes - {(2, 7)})
+    other = sorted(sizes - {(3, 6)})
     expect(
         not other,
-        f"the statistic was given groups of {other[0] if other else ''}; they have 2 and 7 values",
-        f"传给 statistic 的两组大小是 {other[0] if other else ''}；应为 2 与 7",
+        f"the statistic was given groups of {other[0] if other else ''}; they have 3 and 6 values",
+        f"传给 statistic 的两组大小是 {other[0] if other else ''}；应为 3 与 6",
     )
     expect(
         multisets == {tuple(values.sort().values.tolist())},
         "a value is used twice and another one not at all: draw without replacement",
         "有的值用了两次，有的没用：应不放回地抽取",
     )
-    expect(len(firsts) > 15, "the groupings are nearly always the same", "分组几乎总是一样")
-    expect((1.0, 9.0) in firsts, "the observed grouping was never tried", "没有计算观察到的分组")
+    expect(len(firsts) > 12, "the groupings are nearly always the same", "分组几乎总是一样")  # of 84
+    expect((1.0, 5.0, 6.0) in firsts, "the observed grouping was never tried", "没有计算观察到的分组")
 
 
 @permutation_pvalue.property("randomness comes from the generator alone", "随机性只来自 generator", ONCE)
 def permutation_generator(answer, case):
-    values, labels = case.randn(12, 10), torch.arange(10, device=case.device) < 4
-    expect_works(answer, case)
+    values, labels = torch.cat([case.tensor(CLEAR_OR_NOT), case.randn(20, 10)]), torch.arange(10) >= 5
+    labels = labels.to(case.device)
     state, draw = torch.get_rng_state(), drawn(case, 5)
-    one, second = (p_values(answer, values, labels, gap, 19, draw) for _ in range(2))
+    one, second = (p_values(answer, values, labels, gap, 6, draw) for _ in range(2))
+    expect_shape("the result", one, (28,))
+    expect_told_apart(one[:8])
     expect(
         torch.equal(torch.get_rng_state(), state),
         "the global random state moved: something was drawn without generator=generator",
         "全局随机状态变了：有的抽样没有写 generator=generator",
     )
     torch.manual_seed(99)
-    again, other = (p_values(answer, values, labels, gap, 19, drawn(case, seed)) for seed in (5, 6))
+    again, other = (p_values(answer, values, labels, gap, 6, drawn(case, seed)) for seed in (5, 6))
     expect(
         torch.equal(one, again),
         "the same generator gave other p-values: something was drawn without generator=generator",
@@ -1065,16 +1064,14 @@ def permutation_generator(answer, case):
 
 @permutation_pvalue.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def permutation_batch(answer, case):
-    labels = torch.arange(10, device=case.device) % 2 == 0
-    clear, none = torch.where(labels, 5.0, 0.0) + torch.arange(10, device=case.device) / 100, torch.zeros(10)
+    rows, labels = case.tensor(CLEAR_OR_NOT), torch.arange(10, device=case.device) >= 5
     for lead in ((), (1,), (4,), (2, 3)):
-        rows = [clear if k % 2 == 0 else none.to(case.device) for k in range(math.prod(lead))]
-        values = torch.stack(rows).reshape(*lead, 10).to(case.dtype)
-        p = p_values(answer, values, labels, gap, 20, drawn(case))
+        values = rows[: math.prod(lead)].reshape(*lead, 10)
+        p = p_values(answer, values, labels, gap, 6, drawn(case))
         expect_shape(f"the result for values of shape {tuple(values.shape)}", p, lead)
         for k, found in enumerate(p.reshape(-1).tolist()):
             expect(
-                found < 0.2 if k % 2 == 0 else found > 0.99,
+                found < 0.45 if k % 2 == 0 else found > 0.99,
                 f"row {k} of values of shape {tuple(values.shape)} has p = {found:.2f}: rows are mixed up",
                 f"形状为 {tuple(values.shape)} 的 values，第 {k} 行的 p = {found:.2f}：各行混到了一起",
             )
@@ -1082,19 +1079,20 @@ def permutation_batch(answer, case):
 
 @permutation_pvalue.property("keeps dtype and device", "保持 dtype 与设备")
 def permutation_dtype(answer, case):
-    expect_works(answer, case)
-    values, labels = case.randn(3, 8), torch.arange(8, device=case.device) < 4
-    expect_kept(case, p_values(answer, values, labels, gap, 9, drawn(case)))
+    labels = torch.arange(10, device=case.device) >= 5
+    p = p_values(answer, case.tensor(CLEAR_OR_NOT), labels, gap, 6, drawn(case))
+    expect_told_apart(p)
+    expect_kept(case, p)
 
 
 @permutation_pvalue.property("leaves its inputs untouched", "不改动输入", ONCE)
 def permutation_untouched(answer, case):
-    expect_works(answer, case)
-    values, labels = case.randn(3, 8), torch.arange(8, device=case.device) < 4
+    values, labels = case.tensor(CLEAR_OR_NOT), torch.arange(10, device=case.device) >= 5
     given = values.clone(), labels.clone()
-    expect_tensor(answer(*given, gap, 9, drawn(case)))
+    p = expect_tensor(answer(*given, gap, 6, drawn(case)))
     expect_unchanged(given[0], values, "values")
     expect_unchanged(given[1], labels, "labels")
+    expect_told_apart(p)
 
 
 # --- benjamini_hochberg ---------------------------------------------------------------------------------------
@@ -1181,7 +1179,7 @@ def discoveries_rule(answer, case):
     expect_discoveries(answer, case.tensor(STEPS), 0.2)
 
 
-@benjamini_hochberg.property("each p-value keeps its place", "每个 p 值留在原处", EXACT, weight=3)
+@benjamini_hochberg.property("each p-value keeps its place", "每个 p 值留在原处", ONCE, weight=3)
 def discoveries_order(answer, case):
     for p, q in ((MANY, 0.1), ([*PAPER, 1.0], 0.05)):
         for seed in range(3):
@@ -1211,7 +1209,7 @@ def discoveries_extremes(answer, case):
         expect_booleans(answer(case.tensor(p), q), right, mistakes)
 
 
-@benjamini_hochberg.property("equal p-values share their fate", "相等的 p 值同进退", EXACT)
+@benjamini_hochberg.property("equal p-values share their fate", "相等的 p 值同进退", ONCE)
 def discoveries_ties(answer, case):
     for p, q in (([0.02, 0.9, 0.02, 0.02], 0.03), ([0.04, 0.04, 0.04], 0.05), ([0.01, 0.03, 0.9, 0.03], 0.045)):
         right = discoveries(case.tensor(p), q)
@@ -1225,7 +1223,7 @@ def discoveries_ties(answer, case):
         expect_discoveries(answer, case.tensor(p), q)
 
 
-@benjamini_hochberg.property("NaN is no test, and counts for nothing", "NaN 不是检验，不计入", EXACT)
+@benjamini_hochberg.property("NaN is no test, and counts for nothing", "NaN 不是检验，不计入", ONCE)
 def discoveries_nan(answer, case):
     nan = math.nan
     for p, q in (
@@ -1256,7 +1254,7 @@ def discoveries_nan(answer, case):
         )
 
 
-@benjamini_hochberg.property("each row is a family of its own", "每一行自成一族", EXACT)
+@benjamini_hochberg.property("each row is a family of its own", "每一行自成一族", ONCE)
 def discoveries_batch(answer, case):
     rows = [case.tensor(p) for p in (STEPS, [0.9] * 6, STEPS[::-1], [0.001] * 6, [0.011, 0.9, 0.5, 0.4, 0.3, 0.8])]
     for lead in ((5,), (2, 3), (1,), ()):

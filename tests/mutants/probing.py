@@ -584,6 +584,12 @@ def histogram_noise(a, b, n_bins):
 
 
 @MUTANTS.worthless(EXERCISE)
+def histogram_noise_that_sums_to_one(a, b, n_bins):
+    shares = torch.randn(2, *a.shape[:-1], n_bins, dtype=torch.float64).softmax(-1)
+    return shares[0].to(a.dtype), shares[1].to(b.dtype)
+
+
+@MUTANTS.worthless(EXERCISE)
 def histogram_inputs(a, b, n_bins):
     return a, b
 
@@ -958,6 +964,19 @@ def permutation_groups_swapped(values, labels, statistic, n, generator):
     return right_p(values, ~labels, statistic, n, generator)
 
 
+@MUTANTS.add(EXERCISE, FORMULA, "use ≥, not >")
+def permutation_ties_count_half(values, labels, statistic, n, generator):
+    observed, found = null(values, labels, statistic, n, generator)
+    reached = (found > observed).sum(0) + (found == observed).sum(0) / 2
+    return ((1 + reached).double() / (1 + n)).to(values.dtype)
+
+
+@MUTANTS.add(EXERCISE, FORMULA, "it should be 1")
+def permutation_one_shuffle_short(values, labels, statistic, n, generator):
+    observed, found = null(values, labels, statistic, n - 1, generator)
+    return ((1 + (found >= observed).sum(0)).double() / (1 + n)).to(values.dtype)
+
+
 @MUTANTS.add(EXERCISE, UNIFORM, "do not get small p-values")
 def permutation_one_minus_p(values, labels, statistic, n, generator):
     p = right_p(values, labels, statistic, n, generator)
@@ -988,7 +1007,7 @@ def permutation_bootstrap(values, labels, statistic, n, generator):
     return (reached / (1 + n)).to(values.dtype)
 
 
-@MUTANTS.add(EXERCISE, GROUPS, "they have 2 and 7 values")
+@MUTANTS.add(EXERCISE, GROUPS, "they have 3 and 6 values")
 def permutation_of_coin_tosses(values, labels, statistic, n, generator):
     observed = statistic(values[..., labels], values[..., ~labels])
     reached = torch.ones_like(observed)
