@@ -318,8 +318,8 @@ def test_ctrl_c_ends_the_run_its_workers_and_their_kernels(small):
     with subprocess.Popen(
         [INSIDEGPT, "grade"], cwd=small, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as ran:
-        # the preloaded process, the worker, and a supervisor and a kernel each for the learner and the judge
-        until(lambda: len(psutil.Process(ran.pid).children(recursive=True)) >= 6)
+        # the preloaded process, the worker, the judge, and a supervisor and a kernel for the learner
+        until(lambda: len(psutil.Process(ran.pid).children(recursive=True)) >= 5)
         time.sleep(1)
         family = psutil.Process(ran.pid).children(recursive=True)
         ran.send_signal(signal.SIGINT)
