@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import gc
 import json
 import multiprocessing
@@ -27,6 +28,7 @@ from multiprocessing import connection
 from pathlib import Path
 
 import nbformat
+import nbgrader.api
 import psutil
 from nbformat.v4 import new_notebook
 from nbgrader.converters import Autograde, GenerateFeedback
@@ -259,6 +261,8 @@ def _work(course: Course, number: int, pipe: connection.Connection, parents: con
     os.dup2(log, 1)
     os.dup2(log, 2)
     _stay_on_one_core(number)
+    # nbgrader opens the gradebook nine times a submission; with an engine of its own each time compiles every query anew
+    nbgrader.api.create_engine = functools.cache(nbgrader.api.create_engine)
     with contextlib.suppress(EOFError):
         while True:
             pipe.send(_outcome(course, pipe.recv()))
