@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -21,6 +23,7 @@ from traitlets.config import PyFileConfigLoader
 from typer.testing import CliRunner
 
 from insidegpt.cli import app
+from insidegpt.grading.batch import _turn
 from insidegpt.grading.feedback import without_folders
 from insidegpt.grading.intake import LARGEST_NOTEBOOK
 from small_course import EXERCISES, KIT, cell, make_course
@@ -303,6 +306,39 @@ def test_killed_at_any_moment_the_next_run_finishes_and_grades_nothing_twice(sma
     assert {s: row["points"] for s, row in table(small).items()} == dict.fromkeys(students, "38.0")
     assert {p.parent.parent.name for p in small.glob("feedback/*/small/small.html")} == set(students)
     assert not (small / ".grading" / "staged").exists()
+
+
+def test_one_worker_runs_the_code_of_one_submission_at_a_time_and_all_are_graded(small):
+    """Whatever else goes on at the same time."""
+    timed = "import time\nprint(time.monotonic())\ntime.sleep(0.5)\nprint(time.monotonic())"
+    for n in range(4):
+        hand_in(small, f"student-{n}", {"times_2": f"{timed}\ndef times_2(x):\n    return 2 * x"})
+    assert grade(small, "--workers", "1").returncode == 0
+    spans = []
+    for path in small.glob("autograded/*/small/small.ipynb"):
+        outputs = cell(nbformat.read(path, as_version=4), "times_2").outputs
+        spans.append([float(time) for output in outputs for time in output.text.split()])
+    spans.sort()
+    assert len(spans) == 4 and all(first[1] <= second[0] for first, second in pairwise(spans))
+    assert points(small) == dict.fromkeys([f"student-{n}" for n in range(4)], 38)
+
+
+def test_a_turn_is_free_again_when_the_process_that_holds_it_is_killed():
+    told, tell = os.pipe()
+    with tempfile.TemporaryFile() as turns:
+        if (holder := os.fork()) == 0:
+            with _turn(turns.fileno(), 0):
+                os.write(tell, b"!")
+                signal.pause()
+        assert os.read(told, 1) == b"!"
+        with _turn(turns.fileno(), 1):
+            pass
+        with pytest.raises(BlockingIOError):
+            fcntl.lockf(turns, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        with _turn(turns.fileno(), 0):
+            pass
 
 
 def until(condition, seconds: float = 60) -> None:

@@ -12,6 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -59,6 +60,7 @@ class ExecuteSubmission(NbGraderPreprocessor):
     strict = Bool(help="Refuse to grade where the sandbox cannot have its first level.").tag(config=True)
     best = Enum(list(Level), Level.NAMESPACES, help="The level of the sandbox to start trying from.").tag(config=True)
     on_cell = Callable(lambda index: None, help="Called before each cell.")
+    turn = Callable(nullcontext, help="Called for what is held while the notebook's code runs.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Run the notebook's cells in place; `metadata.insidegpt.sandbox` says how the code was confined.
@@ -66,7 +68,6 @@ class ExecuteSubmission(NbGraderPreprocessor):
         Raises UserError when it cannot be confined as it must be, RuntimeError when no kernel starts.
         """
         self._folder = Path(resources["metadata"]["path"])
-        self._until = time.monotonic() + self.longest
         self._names = nb.metadata.get("insidegpt", {}).pop("names", [])
         self._ran: list[str] = []  # what fresh processes must run to be where these are: the learner's cells
         self._trusted: list[str] = []  # and the locked ones
@@ -76,10 +77,12 @@ class ExecuteSubmission(NbGraderPreprocessor):
             self._start()
             level = self._student.level
             nb.metadata.setdefault("insidegpt", {})["sandbox"] = " · ".join(level.sentence)
-            for index, cell in enumerate(nb.cells):
-                self.on_cell(index)
-                if cell.cell_type == "code":
-                    self._take(cell)
+            with self.turn():
+                self._until = time.monotonic() + self.longest
+                for index, cell in enumerate(nb.cells):
+                    self.on_cell(index)
+                    if cell.cell_type == "code":
+                        self._take(cell)
         finally:
             self._stop()
         return nb, resources
