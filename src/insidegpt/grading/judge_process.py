@@ -39,7 +39,7 @@ class JudgeProcess:
         self._connection, other = Pipe()
         with other:
             if sys.platform == "linux":
-                Zygote.ask({"judge": True, "env": env, "cwd": str(folder)}, other, link)
+                Zygote.ask({"judge": True, "env": env, "cwd": os.path.abspath(folder)}, other, link)
             else:
                 _start_cold(env, folder, other, link)
         self.alive = True
