@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -21,6 +23,7 @@ from traitlets.config import PyFileConfigLoader
 from typer.testing import CliRunner
 
 from insidegpt.cli import app
+from insidegpt.grading.batch import _turn
 from insidegpt.grading.feedback import without_folders
 from insidegpt.grading.intake import LARGEST_NOTEBOOK
 from small_course import EXERCISES, KIT, cell, make_course
@@ -305,6 +308,39 @@ def test_killed_at_any_moment_the_next_run_finishes_and_grades_nothing_twice(sma
     assert not (small / ".grading" / "staged").exists()
 
 
+def test_one_worker_runs_the_code_of_one_submission_at_a_time_and_all_are_graded(small):
+    """Whatever else goes on at the same time."""
+    timed = "import time\nprint(time.monotonic())\ntime.sleep(0.5)\nprint(time.monotonic())"
+    for n in range(4):
+        hand_in(small, f"student-{n}", {"times_2": f"{timed}\ndef times_2(x):\n    return 2 * x"})
+    assert grade(small, "--workers", "1").returncode == 0
+    spans = []
+    for path in small.glob("autograded/*/small/small.ipynb"):
+        outputs = cell(nbformat.read(path, as_version=4), "times_2").outputs
+        spans.append([float(time) for output in outputs for time in output.text.split()])
+    spans.sort()
+    assert len(spans) == 4 and all(first[1] <= second[0] for first, second in pairwise(spans))
+    assert points(small) == dict.fromkeys([f"student-{n}" for n in range(4)], 38)
+
+
+def test_a_turn_is_free_again_when_the_process_that_holds_it_is_killed():
+    told, tell = os.pipe()
+    with tempfile.TemporaryFile() as turns:
+        if (holder := os.fork()) == 0:
+            with _turn(turns.fileno(), 0):
+                os.write(tell, b"!")
+                signal.pause()
+        assert os.read(told, 1) == b"!"
+        with _turn(turns.fileno(), 1):
+            pass
+        with pytest.raises(BlockingIOError):
+            fcntl.lockf(turns, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+        os.kill(holder, signal.SIGKILL)
+        os.waitpid(holder, 0)
+        with _turn(turns.fileno(), 0):
+            pass
+
+
 def until(condition, seconds: float = 60) -> None:
     """Wait until the condition holds."""
     end = time.monotonic() + seconds
@@ -318,8 +354,8 @@ def test_ctrl_c_ends_the_run_its_workers_and_their_kernels(small):
     with subprocess.Popen(
         [INSIDEGPT, "grade"], cwd=small, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as ran:
-        # the preloaded process, the worker, and a supervisor and a kernel each for the learner and the judge
-        until(lambda: len(psutil.Process(ran.pid).children(recursive=True)) >= 6)
+        # the preloaded process, the worker, the judge, and a supervisor and a kernel for the learner
+        until(lambda: len(psutil.Process(ran.pid).children(recursive=True)) >= 5)
         time.sleep(1)
         family = psutil.Process(ran.pid).children(recursive=True)
         ran.send_signal(signal.SIGINT)

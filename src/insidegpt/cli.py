@@ -85,7 +85,9 @@ def check(
 @app.command()
 def grade(
     chapter: Annotated[str | None, typer.Argument(help="Only this chapter · 只批改这一章")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Submissions at the same time · 同时批改几份")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Submissions whose code runs at the same time · 同时运行几份提交的代码")
+    ] = 1,
 ) -> None:
     """Grade what a class has handed in · 批改全班的提交"""
     with _plain_endings():

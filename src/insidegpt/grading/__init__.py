@@ -2,10 +2,12 @@
 
     submission.py     a notebook that was handed in, put together again from trusted cells and the learner's own
     preprocessors.py  the step before it in nbgrader's pipeline
-    execute.py        the one class that runs it: the learner's cells confined, the graded cells in a judge's kernel
-    kernel.py         a kernel that runs pieces of code, whatever they do
+    execute.py        the one class that runs it: the learner's cells confined, the graded cells in a judge's process
+    kernel.py         the learner's kernel: runs pieces of code, whatever they do
+    judge_process.py  the judge's process, as the grader sees it
+    judge_shell.py    what runs the graded cells in it
     warm.py           kernels that start at once, for whoever uses jupyter_client
-    zygote.py         the preloaded process that they are forked from
+    zygote.py         the preloaded process that kernels and judges are forked from
     sandbox.py        what a kernel with a student's code may reach and use, at three levels
     linux.py          the system calls for it
     judge.py          the student's functions and classes, as the graded cells see them

@@ -1,15 +1,18 @@
 """Grade a class: everything in `submitted/` that is new or has changed, with nbgrader's converters and gradebook.
 
 Workers are processes forked from this one that grade one submission after the other; when one of them ends early, that
-is the end of this submission alone, and another takes its place. A worker writes into a staging folder and, as the last
-step, moves what is complete to its place in `feedback/` and `autograded/`. The graded notebook notes what it was made
-from. So a run can be killed at any moment, and the next one goes on with what is missing.
+is the end of this submission alone, and another takes its place. Where there are cores to spare, two of them take
+turns: while the code of one submission runs, the next one is converted and its processes start. A worker writes into a
+staging folder and, as the last step, moves what is complete to its place in `feedback/` and `autograded/`. The graded
+notebook notes what it was made from. So a run can be killed at any moment, and the next one goes on with what is
+missing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import gc
 import json
 import multiprocessing
@@ -17,16 +20,19 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
+from functools import partial
 from multiprocessing import connection
 from pathlib import Path
 
 import nbformat
+import nbgrader.api
 import psutil
 from nbformat.v4 import new_notebook
 from nbgrader.converters import Autograde, GenerateFeedback
@@ -60,9 +66,9 @@ LONGEST = 30 * 60
 def grade_class(root: Path, chapter: str | None, workers: int, console: Console) -> bool:
     """Grade what is new or changed in the course at `root`, and write feedback, `grades.csv` and a table.
 
-    chapter: only this one; None: all. workers: how many submissions at the same time. Returns whether everything
-    that was handed in for these chapters is graded. Raises UserError when there is nothing to do or to go by, or when
-    another run is at work.
+    chapter: only this one; None: all. workers: the code of how many submissions runs at the same time. Returns whether
+    everything that was handed in for these chapters is graded. Raises UserError when there is nothing to do or to go
+    by, or when another run is at work.
     """
     course = Course.at(root)
     if chapter is not None and chapter not in course.chapters:
@@ -144,11 +150,20 @@ def _prepare(course: Course) -> None:
 
 
 def _grade_all(course: Course, to_do: list[Submission], workers: int, console: Console) -> dict[Submission, str]:
-    """Grade these, `workers` at the same time; return those that could not be graded, with the reason."""
+    """Grade these, running the code of `workers` at a time; return those that could not be graded, with the reason."""
     waiting, not_graded, confined = deque(to_do), {}, set()
-    with _progress(console) as progress, (course.root / OWN / "log").open("w", encoding="utf-8") as log:
+    with (
+        _progress(console) as progress,
+        (course.root / OWN / "log").open("w", encoding="utf-8") as log,
+        tempfile.TemporaryFile() as turns,
+    ):
         task = progress.add_task("grading · 批改中", total=len(to_do))
-        idle, running = [Worker(course, n, log.fileno()) for n in range(min(workers, len(to_do)))], {}
+
+        def hire(number: int) -> Worker:
+            return Worker(course, number, log.fileno(), partial(_turn, turns.fileno(), number % workers))
+
+        processes = min(len(to_do), max(workers, min(2 * workers, len(_cores()))))
+        idle, running = [hire(n) for n in range(processes)], {}
         try:
             while waiting or running:
                 while waiting and idle:
@@ -164,7 +179,7 @@ def _grade_all(course: Course, to_do: list[Submission], workers: int, console: C
                     if reason:
                         not_graded[worker.submission] = reason
                         _tell(console, course, worker.submission, reason)
-                    idle.append(worker if worker.process.is_alive() else Worker(course, worker.number, log.fileno()))
+                    idle.append(worker if worker.process.is_alive() else hire(worker.number))
                     progress.advance(task)
                 for worker in running.values():
                     if worker.seconds > LONGEST:
@@ -203,13 +218,13 @@ def _progress(console: Console) -> Progress:
 class Worker:
     """A forked process that grades submissions. number: which of the workers it is."""
 
-    def __init__(self, course: Course, number: int, log: int):
-        """Start it. log: the file descriptor where everything that it prints goes."""
+    def __init__(self, course: Course, number: int, log: int, turn: Callable):
+        """Start it. log: the file descriptor where everything that it prints goes. turn: held while code runs."""
         context = multiprocessing.get_context("fork")
         self.number = number
         self.submission: Submission | None = None
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(course, number, theirs, self.pipe, log))
+        self.process = context.Process(target=_work, args=(course, number, theirs, self.pipe, log, turn))
         self.process.start()
         theirs.close()
 
@@ -250,7 +265,14 @@ class Worker:
             self.process.join()
 
 
-def _work(course: Course, number: int, pipe: connection.Connection, parents: connection.Connection, log: int) -> None:
+def _work(
+    course: Course,
+    number: int,
+    pipe: connection.Connection,
+    parents: connection.Connection,
+    log: int,
+    turn: Callable,
+) -> None:
     """Grade the submissions that come through the pipe, and send for each what `Worker.outcome` returns."""
     parents.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
@@ -259,6 +281,9 @@ def _work(course: Course, number: int, pipe: connection.Connection, parents: con
     os.dup2(log, 1)
     os.dup2(log, 2)
     _stay_on_one_core(number)
+    course.config.ExecuteSubmission.turn = turn
+    # nbgrader opens the gradebook nine times a submission, and each new engine would compile every query again
+    nbgrader.api.create_engine = functools.cache(nbgrader.api.create_engine)
     with contextlib.suppress(EOFError):
         while True:
             pipe.send(_outcome(course, pipe.recv()))
@@ -276,10 +301,25 @@ def _outcome(course: Course, submission: Submission) -> tuple[str, str]:
         return f"grading failed ({what}): see {OWN}/log · 批改失败（{what}）：请看 {OWN}/log", ""
 
 
+@contextlib.contextmanager
+def _turn(turns: int, which: int) -> Iterator[None]:
+    """Hold one of the turns, which are bytes of a file: the system takes it back when the process ends."""
+    fcntl.lockf(turns, fcntl.LOCK_EX, 1, which)
+    try:
+        yield
+    finally:
+        fcntl.lockf(turns, fcntl.LOCK_UN, 1, which)
+
+
+def _cores() -> list[int]:
+    """The cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def _stay_on_one_core(number: int) -> None:
     """Keep the worker with its kernels on one core: they take turns, and hand over twice as fast without a move."""
     if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
+        cores = _cores()
         os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 

@@ -12,6 +12,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
@@ -20,6 +21,7 @@ from nbformat.v4 import new_code_cell, new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Bool, Callable, Dict, Enum, Integer, Unicode
 
+from insidegpt.grading.judge_process import JudgeProcess
 from insidegpt.grading.kernel import Kernel, error, stopped
 from insidegpt.grading.sandbox import Confinement, Level, Limits
 from insidegpt.grading.submission import is_graded, is_locked, is_solution
@@ -29,8 +31,6 @@ ANSWER, ABOVE = ("the answer cell", "答题单元格"), ("a cell above the test"
 VISIBLE, HIDDEN = ("the visible test", "可见测试"), ("the hidden check", "隐藏检查")
 
 SERVE = "from insidegpt.grading.student import serve; serve(get_ipython().user_ns)"
-BIND = "from insidegpt.grading import judge; judge.bind(get_ipython().user_ns, {names!r}, {timeout})"
-RELEASE = "judge.release()"
 
 CALLS = 4
 """How many times the learner's time limit a visible test or a hidden check may take: it makes many calls."""
@@ -40,12 +40,12 @@ LINK_ERRORS = {"StudentGone", "BadReply", "TooLarge"}
 
 
 class ExecuteSubmission(NbGraderPreprocessor):
-    """Run the learner's cells in a confined kernel and the graded ones in a judge's, and go on whatever happens.
+    """Run the learner's cells in a confined kernel, the graded ones in a judge's process, whatever happens.
 
     The judge alone has the hidden tests. It knows the learner's functions and classes as stand-ins, whose calls
-    travel to the confined kernel (`judge.py`). Locked cells run in both kernels, for tests may use them.
+    travel to the confined kernel (`judge.py`). Locked cells run in both, for tests may use them.
 
-    A cell that ends its process, or that cannot be interrupted, costs its own exercise: fresh kernels run again
+    A cell that ends its process, or that cannot be interrupted, costs its own exercise: fresh processes run again
     what had run well before it. The visible test and the hidden check of a graded cell run one after the other,
     so a failed visible test does not silence the check; the last of the two decides about the points, and a
     graded cell that gives no number gives no points.
@@ -60,6 +60,7 @@ class ExecuteSubmission(NbGraderPreprocessor):
     strict = Bool(help="Refuse to grade where the sandbox cannot have its first level.").tag(config=True)
     best = Enum(list(Level), Level.NAMESPACES, help="The level of the sandbox to start trying from.").tag(config=True)
     on_cell = Callable(lambda index: None, help="Called before each cell.")
+    turn = Callable(nullcontext, help="Called for what is held while the notebook's code runs.").tag(config=True)
 
     def preprocess(self, nb: NotebookNode, resources: dict) -> tuple[NotebookNode, dict]:
         """Run the notebook's cells in place; `metadata.insidegpt.sandbox` says how the code was confined.
@@ -67,9 +68,8 @@ class ExecuteSubmission(NbGraderPreprocessor):
         Raises UserError when it cannot be confined as it must be, RuntimeError when no kernel starts.
         """
         self._folder = Path(resources["metadata"]["path"])
-        self._until = time.monotonic() + self.longest
         self._names = nb.metadata.get("insidegpt", {}).pop("names", [])
-        self._ran: list[str] = []  # what fresh kernels must run to be where these are: the learner's cells
+        self._ran: list[str] = []  # what fresh processes must run to be where these are: the learner's cells
         self._trusted: list[str] = []  # and the locked ones
         self._trouble: list[str] = []  # what went wrong since the last graded cell
         self._student = self._judge = None
@@ -77,10 +77,12 @@ class ExecuteSubmission(NbGraderPreprocessor):
             self._start()
             level = self._student.level
             nb.metadata.setdefault("insidegpt", {})["sandbox"] = " · ".join(level.sentence)
-            for index, cell in enumerate(nb.cells):
-                self.on_cell(index)
-                if cell.cell_type == "code":
-                    self._take(cell)
+            with self.turn():
+                self._until = time.monotonic() + self.longest
+                for index, cell in enumerate(nb.cells):
+                    self.on_cell(index)
+                    if cell.cell_type == "code":
+                        self._take(cell)
         finally:
             self._stop()
         return nb, resources
@@ -95,27 +97,25 @@ class ExecuteSubmission(NbGraderPreprocessor):
             self._remember(cell)
 
     def _start(self) -> None:
-        """Start the two kernels, each with its end of a link between them."""
+        """Start the two processes, each with its end of a link between them."""
         ours = Path(self.tests).parent
         confinement = Confinement(
             hidden=(str(ours),) if self.tests else (), limits=Limits(**self.limits), best=self.best, strict=self.strict
         )
         here, there = socket.socketpair()
         with here, there:
-            self._judge = Kernel(self._folder, CALLS * self.timeout, None, here, (self.tests,))
+            self._judge = JudgeProcess(self._folder, self.tests, CALLS * self.timeout, here)
             self._student = Kernel(self._folder, self.timeout, confinement, there)
-            for kernel in (self._judge, self._student):
-                kernel.start()
-        for kernel in (self._judge, self._student):
-            kernel.connect()
+            self._student.start()
+        self._student.connect()
 
     def _stop(self) -> None:
-        for kernel in (self._judge, self._student):
-            if kernel is not None:
-                kernel.stop()
+        for process in (self._judge, self._student):
+            if process is not None:
+                process.stop()
 
     def _start_afresh(self) -> None:
-        """Replace the kernels, and run in the new ones what had run well in the old ones."""
+        """Replace the two processes, and run in the new ones what had run well in the old ones."""
         self._stop()
         self._start()
         for source in self._trusted:
@@ -126,7 +126,7 @@ class ExecuteSubmission(NbGraderPreprocessor):
                 self._ran.append(source)
 
     def _run(self, source: str) -> NotebookNode:
-        """Run code of the learner's; when its process cannot be used any more, fresh kernels stand ready."""
+        """Run code of the learner's; when its process cannot be used any more, fresh processes stand ready."""
         if self._late:
             return self._out_of_time(source)
         ran = self._student.run(source)
@@ -176,18 +176,18 @@ class ExecuteSubmission(NbGraderPreprocessor):
         cell.outputs = [*map(_note, notes), *kept, verdict]
 
     def _judged(self, cell: NotebookNode) -> Iterator[tuple[Text, NotebookNode]]:
-        """Run a graded cell's parts in the judge's kernel while the learner's serves it."""
+        """Run a graded cell's parts in the judge's process while the learner's serves it."""
         if self._late:
             yield HIDDEN, self._out_of_time(cell.source)
             return
         serving = self._student.begin(SERVE)
-        self._judge.begin(BIND.format(names=self._names, timeout=self.timeout))
+        self._judge.bind(self._names, self.timeout)
         for who, source in _parts(cell.source):
             yield who, self._judge.run(source)
             if not self._judge.alive:
                 break
         if self._judge.alive:
-            self._judge.begin(RELEASE)
+            self._judge.release()
             self._student.finish(serving, seconds=1)
         if not (self._judge.alive and self._student.alive):
             self._start_afresh()
@@ -231,18 +231,11 @@ def _failure(outputs: list, who: Text, seconds: int) -> str:
     if last.ename in LINK_ERRORS:
         return last.evalue
     if who is VISIBLE and last.ename == "AssertionError":
-        line = _line(last.traceback)
+        line = last.traceback[0].strip()  # of the judge: lines of the cell
         return f"{en} does not hold: {line} · {zh}不成立：{line}"
     what = re.sub(r"\([^()]*?, line (\d+)\)", r"(line \1)", f"{last.ename}: {last.evalue}")
     what = what.strip().splitlines()[0].removesuffix(":")[:200]
     return f"{en} raised {what} · {zh}抛出了 {what}"
-
-
-def _line(traceback: list[str]) -> str:
-    """The line of the cell at which IPython's traceback points."""
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback))
-    pointed = re.search(r"^-+> *\d+ (.*)$", plain, re.MULTILINE)
-    return pointed[1].strip() if pointed else "assert"
 
 
 def _not_points(result: NotebookNode | None, maximum: float) -> str:

@@ -7,9 +7,10 @@ alone, so what the report has not (the hidden source, tracebacks, other cells) c
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, select_autoescape
+from jinja2 import Environment, PackageLoader, Template, select_autoescape
 from nbconvert.exporters import Exporter
 from nbformat import NotebookNode
 
@@ -18,11 +19,16 @@ from insidegpt.grading.report import Report, collect
 
 def page(report: Report) -> str:
     """The report as HTML."""
+    return _template().render(report=report)
+
+
+@cache
+def _template() -> Template:
     templates = Environment(
         loader=PackageLoader("insidegpt.grading", ""), autoescape=select_autoescape(), trim_blocks=True
     )
     templates.filters["without_folders"] = without_folders
-    return templates.get_template("feedback.html").render(report=report)
+    return templates.get_template("feedback.html")
 
 
 def write_page(report: Report, path: Path) -> None:

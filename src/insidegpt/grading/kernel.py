@@ -1,4 +1,4 @@
-"""A kernel that runs pieces of code one after the other, and says what came of each, whatever the code did."""
+"""The learner's kernel: runs pieces of code one after the other, and says what came of each, whatever the code did."""
 
 from __future__ import annotations
 
@@ -33,18 +33,10 @@ STOPPED = {DeadKernelError.__name__, CellTimeoutError.__name__}
 class Kernel(NotebookClient):
     """A process that runs code. timeout: seconds that a piece may take.
 
-    confinement: how the process is confined, None: not at all. link: a socket that it inherits. paths: what stands
-    first on its PYTHONPATH.
+    confinement: how the process is confined. link: a socket that it inherits.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        timeout: int,
-        confinement: Confinement | None,
-        link: socket.socket,
-        paths: tuple[str, ...] = (),
-    ):
+    def __init__(self, folder: Path, timeout: int, confinement: Confinement, link: socket.socket):
         super().__init__(
             new_notebook(),
             timeout=timeout,
@@ -55,7 +47,6 @@ class Kernel(NotebookClient):
             resources={"metadata": {"path": str(folder)}},
         )
         self._provision = {"confinement": confinement, "inherit": link}
-        self._paths = paths
         self.alive = False
 
     def start(self) -> None:
@@ -71,8 +62,7 @@ class Kernel(NotebookClient):
         self.km.provisioner = WarmProvisioner(
             kernel_id=self.km.kernel_id, kernel_spec=self.km.kernel_spec, parent=self.km, **self._provision
         )
-        path = os.pathsep.join(filter(None, [*self._paths, os.environ.get("PYTHONPATH")]))
-        self.start_new_kernel(env={**os.environ, "PYTHONPATH": path})
+        self.start_new_kernel(env=dict(os.environ))
 
     def connect(self) -> None:
         """Wait until the process is ready to run code. Raises RuntimeError when it ends before."""

@@ -1,7 +1,8 @@
-"""Warm kernels: a kernel provisioner of jupyter_client that has its kernels forked from a preloaded process.
+"""Warm kernels: the preloaded process as the grader sees it, and a provisioner of jupyter_client that forks from it.
 
-The sealed grader gives it to its kernel managers. Anything else that starts kernels through jupyter_client uses it
-where the environment says JUPYTER_DEFAULT_PROVISIONER_NAME=insidegpt-warm, as `make test` does for nbval.
+The sealed grader gives the provisioner to its kernel managers. Anything else that starts kernels through
+jupyter_client uses it where the environment says JUPYTER_DEFAULT_PROVISIONER_NAME=insidegpt-warm, as `make test` does
+for nbval.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from multiprocessing.connection import Connection
 from queue import Empty
 from threading import Lock
 from typing import Any, ClassVar
@@ -32,7 +34,7 @@ from insidegpt.errors import UserError
 from insidegpt.grading.sandbox import OVERUSE, Confinement, Folder, Level, limit, require
 from insidegpt.grading.zygote import LINK
 
-PRELOAD = ["torch", "torch.testing", "insidegpt.checks", "insidegpt.grading.judge"]
+PRELOAD = ["torch", "torch.testing", "insidegpt.checks", "insidegpt.grading.judge_shell"]
 """What all of the book's notebooks and checks import: kernels wait for it."""
 
 LATER = ["matplotlib.pyplot", "transformers", "transformers.modeling_utils", "transformers.models.gpt2.modeling_gpt2"]
@@ -98,19 +100,21 @@ class Zygote:
             )
         atexit.register(self.control.close)
 
-    def ask(self, request: dict, inherit: socket.socket | None) -> socket.socket:
-        """Ask for a kernel; the line to its supervisor. Raises OSError when the zygote has ended."""
-        line, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with other:
-            descriptors = [other.fileno(), *([inherit.fileno()] if inherit else [])]
-            try:
-                socket.send_fds(self.control, [json.dumps(request).encode()], descriptors)
-            except OSError:
-                line.close()
-                self._running.pop(self._key, None)
-                raise
-        line.setblocking(False)
-        return line
+    @classmethod
+    def ask(cls, request: dict, *sockets: Connection | socket.socket, **modules: Sequence[str]) -> None:
+        """Send a request with the sockets that it is about, to the zygote with these modules (see `of`)."""
+        try:
+            cls.of(**modules)._send(request, sockets)
+        except OSError:  # it was killed since: by the system for want of memory, say
+            cls.of(**modules)._send(request, sockets)
+
+    def _send(self, request: dict, sockets: Sequence[Connection | socket.socket]) -> None:
+        request["cores"] = sorted(os.sched_getaffinity(0))
+        try:
+            socket.send_fds(self.control, [json.dumps(request).encode()], [s.fileno() for s in sockets])
+        except OSError:
+            self._running.pop(self._key, None)
+            raise
 
 
 class Fork:
@@ -202,13 +206,13 @@ class WarmProvisioner(LocalProvisioner):
             "env": self._env(kwargs["env"]),
             "cwd": self.cwd,
             "folder": self.folder.path,
-            "cores": sorted(os.sched_getaffinity(0)),
             "confinement": self.confinement and asdict(self.confinement),
         }
-        try:
-            line = Zygote.of(self.preload, self.later).ask(request, self.inherit)
-        except OSError:  # it was killed since: by the system for want of memory, say
-            line = Zygote.of(self.preload, self.later).ask(request, self.inherit)
+        line, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        line.setblocking(False)
+        with other:
+            sockets = filter(None, (other, self.inherit))
+            Zygote.ask(request, *sockets, preload=self.preload, later=self.later)
         self.process = await self._started(line)
         return self.connection_info
 

@@ -1,4 +1,4 @@
-"""The preloaded process: it imports what every kernel needs once, and forks a kernel for each request.
+"""The preloaded process: it imports what every kernel needs once, and forks a kernel or a judge for each request.
 
     grader ── control ──> zygote ── forks ──> supervisor ── forks ──> kernel
        └───────────────── a line of its own ──────┘
@@ -6,6 +6,9 @@
 A request is one message on the control socket, with one end of a new socket, the line, on which the supervisor
 says how the kernel started (`started` or `refused`) and how it ended (`ended`), and takes signals to pass on. The
 line's other end closes when whoever asked for the kernel is gone, however that happened; then the kernel ends too.
+
+A judge's process is trusted: it has no supervisor, and the new socket goes to itself (`judge_shell.py`).
+
 The zygote ends when the last copy of the control socket's other end is closed.
 """
 
@@ -24,6 +27,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from typing import NoReturn
 
 from insidegpt.errors import UserError
@@ -76,7 +80,13 @@ def main() -> NoReturn:
             assert not sys.modules["torch"].cuda.is_initialized(), "a fork could not use CUDA"
         if os.fork() == 0:
             control.close()
-            _exit_after(_supervise, json.loads(message), *map(_own, descriptors))
+            request = json.loads(message)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.setsid()
+            os.sched_setaffinity(0, request["cores"])  # those of whoever asked, and not of whoever asked first
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)  # no program that a kernel runs has them
+            _exit_after(_be_judge if "judge" in request else _supervise, request, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -98,17 +108,22 @@ def _preload(module: str) -> None:
         print(f"not preloaded: {module} ({error})", file=sys.stderr)
 
 
-def _own(descriptor: int) -> socket.socket:
-    """The socket that was received; no program that the kernel runs inherits it."""
-    os.set_inheritable(descriptor, False)
-    return socket.socket(fileno=descriptor)
+def _be_judge(request: dict, connection: int, link: int) -> None:
+    """Become a judge's process: it is trusted, so it needs no supervisor."""
+    linux.die_with_parent()
+    _close_all_but({0, 1, 2, connection, link})
+    _environment(request["env"], link)
+    os.chdir(request["cwd"])
+    _streams(silent=False)
+    _reseed()
+    from insidegpt.grading.judge_shell import attend
+
+    attend(Connection(connection))
 
 
-def _supervise(request: dict, line: socket.socket, inherit: socket.socket | None = None) -> None:
+def _supervise(request: dict, line_number: int, inherit: int | None = None) -> None:
     """Fork the kernel, stay until it has ended or must end, and leave nothing of it behind."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    os.setsid()
-    os.sched_setaffinity(0, request["cores"])  # those of whoever asked, and not of whoever asked first
+    line = socket.socket(fileno=line_number)
     linux.adopt_orphans()
     with suppress(OSError):  # root has no limit of processes: what counts them must run when there are many
         os.setpriority(os.PRIO_PROCESS, 0, -15)
@@ -120,7 +135,7 @@ def _supervise(request: dict, line: socket.socket, inherit: socket.socket | None
         _exit_after(_be_kernel, request, folder, confinement, separated, tell, inherit)
     os.close(tell)
     if inherit is not None:
-        inherit.close()
+        os.close(inherit)
     with os.fdopen(told) as pipe:
         start = json.loads(pipe.read() or "{}")
     why = ""
@@ -187,13 +202,13 @@ def _be_kernel(
     confinement: Confinement | None,
     separated: bool,
     tell: int,
-    inherit: socket.socket | None,
+    inherit: int | None,
 ) -> NoReturn:
     """Become the kernel: what a new process would have, then the confinement, then ipykernel."""
     os.setsid()
     os.setpriority(os.PRIO_PROCESS, 0, 0)
     linux.die_with_parent()
-    _close_all_but({0, 1, 2, tell} | ({inherit.fileno()} if inherit else set()))
+    _close_all_but({0, 1, 2, tell} | (set() if inherit is None else {inherit}))
     _environment(request["env"], inherit)
     start: dict = {"started": os.getpid()}
     try:
@@ -231,14 +246,14 @@ def _close_all_but(kept: set[int]) -> None:
                 os.close(int(name))
 
 
-def _environment(env: dict[str, str], inherit: socket.socket | None) -> None:
+def _environment(env: dict[str, str], inherit: int | None) -> None:
     """Set the environment, and the part of the path for imports that Python reads from it."""
     before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     before += [os.path.abspath(entry) for entry in before]  # as Python has them in its path
     os.environ.clear()
     os.environ.update(env)
     if inherit is not None:
-        os.environ[LINK] = str(inherit.detach())
+        os.environ[LINK] = str(inherit)
     path = [entry for entry in env.get("PYTHONPATH", "").split(os.pathsep) if entry]
     sys.path[:] = [*path, *(entry for entry in sys.path if entry not in before)]
     importlib.invalidate_caches()
