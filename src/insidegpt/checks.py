@@ -126,18 +126,18 @@ class Case:
         self,
         got,
         expected: Tensor,
-        mistakes: Mapping[Text, Tensor] | None = None,
+        mistakes: Mapping[Text, Tensor] | Callable[[], Mapping[Text, Tensor]] | None = None,
         otherwise: Text | None = None,
     ) -> None:
         """Fail unless `got` is a tensor with the shape and, within `TOLERANCE`, the values of `expected`.
 
         mistakes: what known mistakes would give, by the sentence that names each in English and Chinese;
-        the sentence of the first one that `got` equals becomes the message. otherwise: what to say of any other
-        finite values, instead of how far they are off.
+        the sentence of the first one that `got` equals becomes the message. A function that returns them is called for
+        wrong answers alone. otherwise: what to say of any other finite values, instead of how far they are off.
         """
         if self.close(expect_tensor(got), expected):
             return
-        for sentence, value in (mistakes or {}).items():
+        for sentence, value in (mistakes() if callable(mistakes) else mistakes or {}).items():
             expect(not self.close(got, value), *sentence)
         _expect_result_shape(got, expected.shape)
         expect(
