@@ -171,6 +171,20 @@ def test_no_chinese_line_begins_with_a_closing_mark(page, url, width):
         assert page.evaluate(LINES_BEGINNING_WITH_A_CLOSING_MARK) == [], name
 
 
+SLANTED = """() => [...document.querySelectorAll("article *")].filter((e) => {
+    const own = [...e.childNodes].filter((n) => n.nodeType === Node.TEXT_NODE).map((n) => n.data).join("");
+    const style = getComputedStyle(e);
+    return /\\p{Script=Han}/u.test(own) && style.fontStyle !== "normal" && style.fontSynthesisStyle !== "none";
+  }).map((e) => e.outerHTML.slice(0, 120))"""
+
+
+@pytest.mark.parametrize("edition", ["zh", "en-zh"])
+def test_no_chinese_is_slanted(page, url, edition):
+    for name in PAGES:
+        page.goto(f"{url}/{edition}/{name}.html")
+        assert page.evaluate(SLANTED) == [], name
+
+
 LUMINANCE = """(e) => { const [r, g, b] = getComputedStyle(e).backgroundColor.match(/\\d+/g).map(Number);
   return (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255 }"""
 

@@ -49,6 +49,16 @@ def digraph_turned_around(attention, tokens, threshold):
     return readers.reverse()
 
 
+def digraph_with_numpy_nodes(attention, tokens, threshold):
+    table = attention.detach().double().cpu().numpy()
+    graph = nx.DiGraph()
+    for i in np.arange(len(tokens)):
+        graph.add_node(i, token=tokens[i])
+    for i, j in np.argwhere((table > 0) & (table >= threshold) & ~np.eye(len(tokens), dtype=bool)):
+        graph.add_edge(j, i, weight=np.float32(table[i, j]))
+    return graph
+
+
 # --- stationary -----------------------------------------------------------------------------------------------
 
 
@@ -87,6 +97,15 @@ def stationary_by_numpy(p):
     return torch.tensor(np.stack(out), dtype=p.dtype, device=p.device).reshape(p.shape[:-1])
 
 
+def stationary_by_determinants(p):
+    # each word's share is that of the determinant of I - P without this word
+    t = p.shape[-1]
+    m = torch.eye(t, dtype=torch.float64, device=p.device) - p.double()
+    others = [[j for j in range(t) if j != i] for i in range(t)]
+    minors = torch.stack([torch.linalg.det(m[..., rest, :][..., rest]) for rest in others], dim=-1)
+    return (minors / minors.sum(dim=-1, keepdim=True)).type(p.dtype)
+
+
 # --- rollout --------------------------------------------------------------------------------------------------
 
 
@@ -119,6 +138,13 @@ def rollout_by_einsum(attentions, residual):
     return result
 
 
+def rollout_from_the_last_layer(attentions, residual):
+    result = torch.diagflat(attentions[0].new_ones(attentions[0].shape[-1]))
+    for layer, weight in zip(reversed(attentions), residual.flip(0), strict=True):
+        result = weight * result + result @ layer.mean(-3) * (1 - weight)
+    return result
+
+
 # --- attention_entropy ----------------------------------------------------------------------------------------
 
 
@@ -148,6 +174,12 @@ def entropy_by_loops(attention):
         row = row[row > 0]
         shares.append(-(row * row.log()).sum() / np.log(i + 1))
     return (sum(shares) / len(shares)).to(attention.dtype)
+
+
+def entropy_by_distributions(attention):
+    wide = attention if attention.dtype == torch.float64 else attention.float()
+    h = torch.distributions.Categorical(probs=wide, validate_args=False).entropy()[..., 1:]
+    return (h / torch.arange(2, wide.shape[-1] + 1, device=h.device, dtype=h.dtype).log()).mean(-1).to(attention.dtype)
 
 
 # --- induction_score ------------------------------------------------------------------------------------------
@@ -194,15 +226,22 @@ def induction_in_float32(attention: Tensor, ids: Tensor) -> Tensor:
 
 
 ANSWERS = {
-    "to_digraph": [digraph_by_networkx, digraph_by_nonzero, digraph_with_numpy_numbers, digraph_turned_around],
+    "to_digraph": [
+        digraph_by_networkx,
+        digraph_by_nonzero,
+        digraph_with_numpy_numbers,
+        digraph_turned_around,
+        digraph_with_numpy_nodes,
+    ],
     "stationary": [
         stationary_by_least_squares,
         stationary_by_eigenvectors,
         stationary_by_lazy_squaring,
         stationary_by_numpy,
+        stationary_by_determinants,
     ],
-    "rollout": [rollout_recursive, rollout_by_multi_dot, rollout_by_einsum],
-    "attention_entropy": [entropy_by_clamp, entropy_by_where, entropy_by_loops],
+    "rollout": [rollout_recursive, rollout_by_multi_dot, rollout_by_einsum, rollout_from_the_last_layer],
+    "attention_entropy": [entropy_by_clamp, entropy_by_where, entropy_by_loops, entropy_by_distributions],
     "induction_score": [
         induction_by_loops,
         induction_by_einsum,

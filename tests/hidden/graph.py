@@ -9,7 +9,7 @@ import networkx as nx
 import torch
 from torch import Tensor
 
-from insidegpt.checks import Case, Check, Text, describe, expect, expect_shape, expect_tensor
+from insidegpt.checks import ONCE, Case, Check, Text, describe, expect, expect_shape, expect_tensor
 
 
 def stochastic(scores: Tensor) -> Tensor:
@@ -33,7 +33,7 @@ def tensors_in(arguments) -> list[Tensor]:
 def expect_depends(
     case: Case, answer, scores: tuple[Tensor, ...], make: Callable[..., tuple], shape: tuple[int, ...]
 ) -> Tensor:
-    """The answer for these scores; fails unless it has this shape, is finite and repeatable, and differs for others."""
+    """The answer for these scores; fails unless it has this shape, is finite, repeatable, and needs every argument."""
     out, again = (expect_tensor(answer(*make(*scores))) for _ in range(2))
     expect_shape("the result", out, shape)
     expect(bool(torch.isfinite(out).all()), "there is a NaN or an infinity in the result", "结果里出现了 NaN 或无穷大")
@@ -42,12 +42,13 @@ def expect_depends(
         "two calls with the same input gave different results: something random is inside",
         "同样的输入，两次调用的结果不同：里面有随机的成分",
     )
-    other = expect_tensor(answer(*make(*(s.flip(-1) for s in scores))))
-    expect(
-        not case.close(other, out),
-        "the result does not depend on the attention",
-        "结果与注意力无关",
-    )
+    for k in range(len(scores)):
+        other = expect_tensor(answer(*make(*(s.flip(-1) if i == k else s for i, s in enumerate(scores)))))
+        expect(
+            not case.close(other, out),
+            f"the result does not depend on argument {k + 1}",
+            f"结果与第 {k + 1} 个参数无关",
+        )
     return out
 
 
@@ -73,7 +74,8 @@ def add_form_properties(
             f"输入是 {case}，输出却是 {describe(out)}",
         )
 
-    @check.property("leaves its inputs untouched", "不改动输入")
+    # In place what `.float()` or `.double()` gives back is changed only where that was no copy.
+    @check.property("leaves its inputs untouched", "不改动输入", (torch.float32, torch.float64))
     def untouched(answer, case):
         given = make(*scores(case))
         before = [t.clone() for t in tensors_in(given)]
@@ -198,7 +200,7 @@ def graph_direction(answer, case):
             )
 
 
-@to_digraph.property("keeps what reaches the threshold", "保留达到阈值的权重", weight=3)
+@to_digraph.property("keeps what reaches the threshold", "保留达到阈值的权重", ONCE, weight=3)
 def graph_threshold(answer, case):
     for threshold in (0.25, 0.1875, 0.0):
         _, edges = graph_of(answer, sixteenths(case, SIXTEENTHS), TOKENS, threshold)
@@ -228,7 +230,7 @@ def graph_threshold(answer, case):
         )
 
 
-@to_digraph.property("every word is a node with its token", "每个词都是节点，带着它的词元")
+@to_digraph.property("every word is a node with its token", "每个词都是节点，带着它的词元", ONCE)
 def graph_nodes(answer, case):
     for table, tokens, threshold in ((SIXTEENTHS, TOKENS, 0.6), (SIXTEENTHS[:3, :3], ["a", "a", "a"], 0.05)):
         nodes, edges = graph_of(answer, sixteenths(case, table), tokens, threshold)
@@ -248,7 +250,7 @@ def graph_nodes(answer, case):
         expect_joined(edges, expected_edges(table / 16, threshold))
 
 
-@to_digraph.property("a causal graph is acyclic", "因果的图没有环")
+@to_digraph.property("a causal graph is acyclic", "因果的图没有环", ONCE)
 def graph_acyclic(answer, case):
     _, edges = graph_of(answer, sixteenths(case, SIXTEENTHS), TOKENS, 0.05)
     expect(
@@ -276,7 +278,7 @@ def graph_gradient(answer, case):
     )
 
 
-@to_digraph.property("leaves its inputs untouched", "不改动输入")
+@to_digraph.property("leaves its inputs untouched", "不改动输入", (torch.float32, torch.float64))
 def graph_untouched(answer, case):
     attention, tokens = sixteenths(case, SIXTEENTHS), list(TOKENS)
     before = attention.clone()
@@ -333,22 +335,22 @@ def stationary_values(answer, case):
         case.expect_close(answer(p), expected, mistakes)
 
 
-@stationary.property("a causal chain ends on word 0", "因果的链停在词 0", weight=3)
-def stationary_causal(answer, case):
-    for t in (6, 1):
-        p = causal(2 * case.randn(t, t))
-        expected = torch.eye(t)[0]
-        last = (
-            "this ends on the last word: the walker goes from the row to the column",
-            "停在了最后一个词：应从行走到列",
+@stationary.property("a walk ends where nobody leaves", "没有人离开的地方，就是终点", weight=3)
+def stationary_end(answer, case):
+    chain = causal(2 * case.randn(6, 6))
+    for p, end, en, zh in (
+        (chain, 0, "a causal chain ends on word 0", "因果的链停在词 0"),
+        (chain.flip(-1, -2), 5, "a chain that only goes to later words ends on the last", "只往后走的链停在最后一个词"),
+        (causal(case.randn(1, 1)), 0, "a chain of one word stays there", "只有一个词的链就停在那里"),
+    ):
+        t = len(p)
+        expected = torch.eye(t)[end]
+        other = (
+            f"{en}, and this on the other end: the walker goes from the row to the column",
+            f"{zh}，这里却停在另一端：应从行走到列",
         )
-        expect(
-            t == 1 or not case.close(expect_tensor(answer(stochastic(case.randn(t, t)))), expected),
-            "every chain ends on word 0, causal or not: the result does not depend on the attention",
-            "无论是不是因果的，都停在词 0：结果与注意力无关",
-        )
-        mistakes = {last: expected.flip(0), UNIFORM: torch.full((t,), 1 / t)} if t > 1 else {}
-        otherwise = ("some walkers have not arrived on word 0 yet", "还有行走者没有走到词 0")
+        mistakes = {other: expected.flip(0), UNIFORM: torch.full((t,), 1 / t)} if t > 1 else {}
+        otherwise = (f"{en}; here some walkers have not arrived yet", f"{zh}；这里还有行走者没有走到")
         case.expect_close(answer(p), expected, mistakes, otherwise)
 
 
@@ -390,26 +392,27 @@ def stationary_slow(answer, case):
     )
 
 
-@stationary.property("it is a distribution", "它是一个概率分布")
+@stationary.property("it is a distribution, in whatever order the words come", "它是概率分布，与词的次序无关", ONCE)
 def stationary_distribution(answer, case):
     for t in (3, 7):
-        got = expect_tensor(answer(stochastic(2 * case.randn(t, t))))
-        expect_shape("the result", got, (t,))
+        scores = 2 * case.randn(t, t)
+        got = expect_depends(case, answer, (scores,), lambda s: (stochastic(s),), (t,))
         total = got.detach().double().sum().item()
         expect(
             case.close(got.detach().double().sum(), torch.tensor(1.0)),
             f"its sum is {total:.3f}; it should be 1",
             f"总和是 {total:.3f}；应为 1",
         )
-        expect(bool((got.double() > -1e-3).all()), "a probability is negative", "有负的概率")
+        expect(bool((got > -1e-3).all()), "a probability is negative", "有负的概率")
+        turned = expect_tensor(answer(stochastic(scores.flip(-1, -2))))
         expect(
-            not case.close(got, expect_tensor(answer(stochastic(2 * case.randn(t, t))))),
-            "another chain has the same result",
-            "换了一条链，结果还是一样",
+            case.close(turned, got.flip(-1)),
+            "the same words in another order get other probabilities: where the walk begins must not matter",
+            "同样的词换个次序，概率就变了：从哪里出发，不应有影响",
         )
 
 
-@stationary.property("leading dimensions are a batch", "前置维度当作批次")
+@stationary.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def stationary_batch(answer, case):
     expect_depends(case, answer, (case.randn(4, 4),), lambda s: (stochastic(s),), (4,))
     case.expect_batch(lambda s: expect_tensor(answer(stochastic(s))), (4, 4), leads=[((2, 3),), ((3,),), ((1,),)])
@@ -513,11 +516,11 @@ def rollout_single(answer, case):
     case.expect_close(answer(*given), expected, mistakes)
 
 
-@rollout.property("each layer has its own residual", "每层有自己的残差权重")
+@rollout.property("each layer has its own residual", "每层有自己的残差权重", ONCE)
 def rollout_residual(answer, case):
-    attentions, _ = rollout_arguments(*rollout_scores(case))
+    scores = rollout_scores(case)
     for residual in ([0, 1, 1], [1, 0, 1], [1, 1, 0], [0, 0, 0]):
-        skip = case.tensor(residual)
+        (attentions, _), skip = rollout_arguments(*scores), case.tensor(residual)
         expected = product(layer_steps(attentions, skip))
         otherwise = (
             f"with the residuals {residual}, a layer of 1 passes everything through and a layer of 0 mixes everything",
@@ -526,7 +529,7 @@ def rollout_residual(answer, case):
         case.expect_close(answer(attentions, skip), expected, otherwise=otherwise)
 
 
-@rollout.property("the rows sum to one", "各行之和为一")
+@rollout.property("the rows sum to one", "各行之和为一", ONCE)
 def rollout_rows(answer, case):
     scores = rollout_scores(case, 4)
     got = expect_depends(case, answer, scores, rollout_arguments, (4, 4))
@@ -537,7 +540,7 @@ def rollout_rows(answer, case):
     )
 
 
-@rollout.property("nothing comes from later words", "没有来自后面的词")
+@rollout.property("nothing comes from later words", "没有来自后面的词", ONCE)
 def rollout_causal(answer, case):
     got = expect_depends(case, answer, rollout_scores(case), rollout_arguments, (4, 4))
     expect(
@@ -547,8 +550,9 @@ def rollout_causal(answer, case):
     )
 
 
-@rollout.property("leading dimensions are a batch", "前置维度当作批次")
+@rollout.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def rollout_batch(answer, case):
+    expect_depends(case, answer, rollout_scores(case), rollout_arguments, (4, 4))
     skip = case.randn(3)
 
     def call(*layers: Tensor) -> Tensor:
@@ -630,12 +634,15 @@ def entropy_extremes(answer, case):
     t = 8
     one = torch.zeros(t, t)
     one[torch.arange(t), torch.arange(t) // 2] = 1
+    two = (one + torch.eye(t)) / 2
     even = torch.ones(t, t).tril()
     even = even / even.sum(-1, keepdim=True)
-    for p, wanted, en, zh in (
-        (one, 0.0, "a head that reads one word has the entropy", "只读一个词的头，熵是"),
-        (even, 1.0, "a head that reads all words alike has the entropy", "一样多地读的头，熵是"),
+    for p, en, zh in (
+        (one, "a head that reads one word has the entropy", "只读一个词的头，熵是"),
+        (even, "a head that reads all words alike has the entropy", "一样多地读的头，熵是"),
+        (two, "a head that reads two words alike has the entropy", "一样多地读两个词的头，熵是"),
     ):
+        wanted = entropy_reference(p)
         got = expect_tensor(answer(case.tensor(p)))
         expect_shape("the result", got, ())
         value = got.detach().double().item()
@@ -645,9 +652,9 @@ def entropy_extremes(answer, case):
             "0 · ln 0 变成了 NaN：应算作 0",
         )
         expect(
-            case.close(got, torch.tensor(wanted, dtype=torch.float64)),
-            f"{en} {value:.4f}; it should be {wanted:.0f}",
-            f"{zh} {value:.4f}；应为 {wanted:.0f}",
+            case.close(got, wanted),
+            f"{en} {value:.4f}; it should be {wanted:.4g}",
+            f"{zh} {value:.4f}；应为 {wanted:.4g}",
         )
 
 
@@ -680,7 +687,7 @@ def entropy_gradient(answer, case):
     )
 
 
-@attention_entropy.property("each head by itself", "每个头各算各的")
+@attention_entropy.property("each head by itself", "每个头各算各的", ONCE)
 def entropy_batch(answer, case):
     expect_depends(case, answer, (case.randn(4, 4),), lambda s: (causal(s),), ())
     case.expect_batch(lambda s: expect_tensor(answer(causal(2 * s))), (4, 4), leads=[((2, 3),), ((3,),), ((1,),)])
@@ -784,7 +791,7 @@ def induction_text(answer, case):
     expect_induction(answer, case, causal(case.randn(2, 12, 12)), TEXT)
 
 
-@induction_score.property("a perfect head scores 1, among new tokens too", "完美的头得 1，中间夹着新词元也一样")
+@induction_score.property("a perfect head scores 1, among new tokens too", "完美的头得 1，中间夹着新词元也一样", ONCE)
 def induction_perfect(answer, case):
     ids = [1, 2, 3, 4, 1, 5, 2, 6, 3]
     p = torch.zeros(2, 9, 9)
@@ -808,7 +815,7 @@ def induction_perfect(answer, case):
     )
 
 
-@induction_score.property("equal tokens side by side", "相同的词元挨在一起")
+@induction_score.property("equal tokens side by side", "相同的词元挨在一起", ONCE)
 def induction_neighbours(answer, case):
     ids = [4, 4, 4, 2, 2]
     p = causal(case.randn(2, 5, 5))
@@ -824,7 +831,7 @@ def induction_neighbours(answer, case):
     case.expect_close(answer(p, torch.tensor(ids, device=case.device)), expected, mistakes)
 
 
-@induction_score.property("0 where no token comes twice", "没有重复的词元时为 0")
+@induction_score.property("0 where no token comes twice", "没有重复的词元时为 0", ONCE)
 def induction_nothing(answer, case):
     expect_induction(answer, case, causal(case.randn(2, 8, 8)), DOUBLED)
     p = causal(case.randn(2, 4, 4))
@@ -838,7 +845,9 @@ def induction_nothing(answer, case):
     case.expect_close(got, torch.zeros(2))
 
 
-@induction_score.property("leading dimensions are a batch, each with its own ids", "前置维度当作批次，各有各的 ids")
+@induction_score.property(
+    "leading dimensions are a batch, each with its own ids", "前置维度当作批次，各有各的 ids", ONCE
+)
 def induction_batch(answer, case):
     rows = [[1, 2, 1, 3, 2], [4, 4, 5, 4, 6], [1, 2, 3, 4, 5], [0, 7, 0, 7, 0], [2, 3, 2, 3, 9], [5, 1, 1, 5, 1]]
     for lead in ((2, 3), (6,), (1,)):

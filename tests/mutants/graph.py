@@ -178,10 +178,10 @@ def digraph_of_printed_example(attention, tokens, threshold):
 
 EXERCISE = "stationary"
 ONE_STEP = "one step leaves it as it is"
-CAUSAL = "a causal chain ends on word 0"
+END = "a walk ends where nobody leaves"
 PERIODIC = "chains that never settle"
 SLOW = "chains that settle slowly"
-DISTRIBUTION = "it is a distribution"
+DISTRIBUTION = "it is a distribution, in whatever order the words come"
 BATCH = "leading dimensions are a batch"
 DTYPE = "keeps dtype and device"
 
@@ -225,27 +225,29 @@ def stationary_eigenvector_as_it_comes(p):
 
 
 @MUTANTS.add(EXERCISE, ONE_STEP, "after a few steps")
+@MUTANTS.add(EXERCISE, END, "have not arrived")
+@MUTANTS.add(EXERCISE, DISTRIBUTION, "the same words in another order")
 def stationary_first_row(p):
     return p[..., 0, :]
 
 
-@MUTANTS.add(EXERCISE, CAUSAL, "ends on the last word")
+@MUTANTS.add(EXERCISE, END, "on the other end")
 def stationary_of_the_transposed(p):
     pi = solved(p.mT / p.mT.sum(-1, keepdim=True))
     return torch.where(torch.isfinite(pi), pi, 0)
 
 
-@MUTANTS.add(EXERCISE, CAUSAL, "have not arrived", spares=DISTRIBUTION)
+@MUTANTS.add(EXERCISE, END, "have not arrived", spares=DISTRIBUTION)
 def stationary_ten_steps(p):
     return torch.linalg.matrix_power(p.double(), 10).mean(-2).to(p.dtype)
 
 
-@MUTANTS.add(EXERCISE, CAUSAL, "does not depend on the attention")
+@MUTANTS.add(EXERCISE, END, "only goes to later words ends on the last")
 def stationary_always_word_0(p):
     return torch.eye(p.shape[-1], dtype=p.dtype, device=p.device)[0].expand(p.shape[:-1])
 
 
-@MUTANTS.add(EXERCISE, PERIODIC, "jumps to and fro", spares=CAUSAL)
+@MUTANTS.add(EXERCISE, PERIODIC, "jumps to and fro", spares=END)
 def stationary_powers(p):
     q = p.double()
     for _ in range(20):
@@ -330,6 +332,16 @@ def stationary_nan(p):
 @MUTANTS.worthless(EXERCISE)
 def stationary_noise(p):
     return torch.full_like(p[..., 0], float(next(CALLS)))
+
+
+@MUTANTS.worthless(EXERCISE)
+def stationary_random_distribution(p):
+    return torch.rand(p.shape[:-1], device=p.device).to(p.dtype).softmax(-1)
+
+
+@MUTANTS.worthless(EXERCISE)
+def stationary_erased(p):
+    return p.zero_()[..., 0, :]
 
 
 @MUTANTS.worthless(EXERCISE)
@@ -442,9 +454,9 @@ def rollout_residual_clamped(attentions, residual):
 
 
 @MUTANTS.add(EXERCISE, ROWS, "every row should sum to 1")
-def rollout_identity_added(attentions, residual):
+def rollout_identity_in_full(attentions, residual):
     eye = torch.eye(attentions[0].shape[-1], dtype=attentions[0].dtype, device=attentions[0].device)
-    return multiplied([eye + a.mean(-3) for a in attentions])
+    return multiplied([eye + (1 - r) * a.mean(-3) for a, r in zip(attentions, residual, strict=True)])
 
 
 @MUTANTS.add(EXERCISE, NOT_LATER, "transposed?")
@@ -513,6 +525,16 @@ def rollout_input(attentions, residual):
 
 
 @MUTANTS.worthless(EXERCISE)
+def rollout_first_head(attentions, residual):
+    return attentions[0][..., 0, :, :]
+
+
+@MUTANTS.worthless(EXERCISE)
+def rollout_random(attentions, residual):
+    return torch.rand_like(attentions[0][..., 0, :, :]).tril().softmax(-1)
+
+
+@MUTANTS.worthless(EXERCISE)
 def rollout_zeros(attentions, residual):
     return torch.zeros_like(attentions[0][..., 0, :, :])
 
@@ -520,6 +542,13 @@ def rollout_zeros(attentions, residual):
 @MUTANTS.worthless(EXERCISE)
 def rollout_nan(attentions, residual):
     return attentions[0][..., 0, :, :] * math.nan
+
+
+@MUTANTS.worthless(EXERCISE)
+def rollout_erased(attentions, residual):
+    for a in attentions:
+        a.detach().zero_()
+    return attentions[0][..., 0, :, :]
 
 
 @MUTANTS.worthless(EXERCISE)
@@ -628,6 +657,12 @@ def entropy_by_gini(attention):
     return 1 - attention[..., 1:, :].square().sum(-1).mean(-1)
 
 
+@MUTANTS.add(EXERCISE, EXTREMES, "reads two words alike has the entropy")
+def entropy_by_counting(attention):
+    read = (attention > 0).sum(-1) - 1
+    return (read[..., 1:] / torch.arange(1, attention.shape[-1], device=attention.device)).to(attention).mean(-1)
+
+
 @MUTANTS.add(EXERCISE, ZEROS, "the gradient is NaN", spares=VALUES)
 def entropy_by_entr(attention):
     return (torch.special.entr(attention).sum(-1)[..., 1:] / maxima(attention)[1:]).mean(-1)
@@ -699,6 +734,16 @@ def entropy_one(attention):
 @MUTANTS.worthless(EXERCISE)
 def entropy_input(attention):
     return attention
+
+
+@MUTANTS.worthless(EXERCISE)
+def entropy_nan(attention):
+    return attention[..., 0, 0] * math.nan
+
+
+@MUTANTS.worthless(EXERCISE)
+def entropy_erased(attention):
+    return attention.detach().zero_()[..., 0, 0]
 
 
 @MUTANTS.worthless(EXERCISE)
@@ -880,6 +925,16 @@ def induction_one(attention, ids):
 @MUTANTS.worthless(EXERCISE)
 def induction_nan(attention, ids):
     return attention[..., 0, 0] * math.nan
+
+
+@MUTANTS.worthless(EXERCISE)
+def induction_erased(attention, ids):
+    return attention.detach().zero_()[..., 0, 0]
+
+
+@MUTANTS.worthless(EXERCISE)
+def induction_noise(attention, ids):
+    return torch.rand_like(attention[..., 0, 0])
 
 
 @MUTANTS.worthless(EXERCISE)
