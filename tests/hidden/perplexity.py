@@ -258,7 +258,10 @@ def loss_large(answer, case):
     logits = case.tensor([[10000.0, 9000, 0], [0, -10000, -9000], [10000, 10000, 10000], [1, 2, 3]])
     labels = torch.tensor([0, 0, 0, 2], device=case.device)
     right, _ = loss_reference(logits, labels)
-    wrong = ("large logits gave a wrong loss", "logits 很大时，损失不对")
+    wrong = (
+        "large logits gave a wrong loss: subtract the row's maximum before anything is added up, as log_softmax does",
+        "logits 很大时，损失不对：求和之前先减去该行的最大值，log_softmax 就是这样做的",
+    )
     case.expect_close(loss_pair(case, answer(logits, labels))[0], right, otherwise=wrong)
     low = case.tensor([[0.0, 10000], [0, 0]])
     right = torch.tensor(10000.0)
