@@ -136,6 +136,10 @@ def pieces(x, n):
         yield x[start : start + n]
 
 
+def numbered(x):
+    return zip(range(len(x)), x, strict=True)
+
+
 def counts_calls(encode, texts):
     return [encode(text) for text in texts], encode.vocabulary
 

@@ -15,10 +15,12 @@ from insidegpt.checks import (
     describe,
     devices,
     expect,
+    expect_refused,
     expect_shape,
     expect_tensor,
     expect_tensors,
 )
+from insidegpt.errors import UserError
 from insidegpt.grading.report import collect
 from insidegpt.outcome import NOT_WRITTEN, REPORT, Result, shares
 
@@ -242,6 +244,26 @@ def test_a_pair_is_two_tensors():
     for odd in (None, (one,), (one, None), {"a": one, "b": one}):
         with fails_with("expected 2 tensors"):
             expect_tensors(odd, "a", "b")
+
+
+def refusal(error):
+    def call():
+        raise error
+
+    return lambda answer, case: expect_refused(call, ("stride 5", "步长 5 时"), (4, -5))
+
+
+def test_a_refusal_is_a_value_error_with_a_sentence_that_names_the_numbers():
+    assert message(check_of(refusal(ValueError("步长 -5 不在 1-4 之内")))) == ""
+    assert message(check_of(lambda answer, case: expect_refused(list, ("it", "它")))).startswith("it was accepted")
+    for error, words in [
+        (KeyError("stride -5 of 4"), "stride 5 raised KeyError"),
+        (ValueError("stride 5 of 4"), "is no sentence that names 4 and -5"),
+        (ValueError("4, -5"), "is no sentence that names 4 and -5"),
+        (NotImplementedError(), NOT_WRITTEN),
+        (UserError("the process has ended", "进程已结束"), "the process has ended · 进程已结束"),
+    ]:
+        assert words in message(check_of(refusal(error)))
 
 
 PLAIN, BEAMS = [((2,),)], [((3,), ()), ((2, 1), (3,))]

@@ -303,6 +303,11 @@ def test_a_generator_gives_one_piece_at_a_time(names):
     assert [piece.tolist() for piece in found] == [[2, 3], [4]]
 
 
+def test_an_iterator_of_pythons_own_gives_its_items(names):
+    assert list(names.numbered("ab")) == [(0, "a"), (1, "b")]
+    assert list(names.numbered("c")) == [(0, "c")]
+
+
 def test_exceptions_arrive_with_type_and_message(names):
     for kind, expected in {
         "blank": NotImplementedError,

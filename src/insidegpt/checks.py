@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -97,6 +98,35 @@ def expect_keys(out: object, keys: Iterable[str]) -> dict:
         f"应返回键为 {', '.join(keys)} 的 dict，得到的是 {got}",
     )
     return out
+
+
+def expect_refused(call: Callable[[], object], what: Text, numbers: Iterable[int] = ()) -> None:
+    """Fail unless `call()` raises a ValueError whose message is a sentence with these numbers; `what` is the call."""
+    en, zh = what
+    try:
+        call()
+    except UserError:  # the process with the answer has ended: that refuses nothing
+        raise
+    except Exception as error:
+        if _is_blank(error):
+            raise
+        expect(
+            isinstance(error, ValueError),
+            f"{en} raised {type(error).__name__}; raise a ValueError that says why it cannot be",
+            f"{zh} 抛出了 {type(error).__name__}；应抛出 ValueError 并说明原因",
+        )
+        said, wanted = str(error).replace("−", "-"), [str(number) for number in numbers]
+        named = {*re.findall(r"\d+", said), *re.findall(r"-\d+", said)}  # both numbers of "1-4"
+        expect(
+            named.issuperset(wanted) and any(map(str.isalpha, said)),
+            f"the ValueError of {en} is no sentence that names {' and '.join(wanted) or 'what is wrong'}",
+            f"{zh} 的 ValueError，没有用一句话说明原因{'，并写出 ' + '、'.join(wanted) if wanted else ''}",
+        )
+    else:
+        raise PropertyFailed(
+            f"{en} was accepted; raise a ValueError that says why it cannot be",
+            f"{zh} 没有报错；应抛出 ValueError 并说明原因",
+        )
 
 
 def describe(tensor: Tensor) -> str:

@@ -90,6 +90,16 @@ def windows_lazily(n_tokens, max_length, stride):
     return laid()
 
 
+def windows_zipped(n_tokens, max_length, stride):
+    if stride not in range(1, max_length + 1) or max_length == 1:
+        raise ValueError(f"the stride must lie in 1-{max_length}, and {stride} does not, or a window is too short")
+    ends = list(range(n_tokens, 1, -min(stride, max_length - 1)))
+    while len(ends) > 1 and ends[-2] <= max_length:
+        ends.pop()
+    ends.reverse()
+    return zip([max(0, end - max_length) for end in ends], ends, [1, *ends], strict=False)
+
+
 # --- strided_perplexity ---------------------------------------------------------------------------------------
 
 
@@ -166,6 +176,31 @@ def corpus_by_generator(model, texts, max_length, stride, batch_size):
     return [math.exp(math.fsum(log_sum) / count), count]
 
 
+def corpus_in_evaluation_mode(model, texts, max_length, stride, batch_size):
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    nll = []
+    try:
+        jobs = [(t[b:e], f - b) for t in texts for b, e, f in _windows(len(t), max_length, stride)]
+        for start in range(0, len(jobs), batch_size):
+            group = jobs[start : start + batch_size]
+            rows = torch.zeros(len(group), max_length, dtype=torch.int64, device=device)
+            kept = torch.zeros_like(rows, dtype=torch.bool)
+            for row, (ids, first) in enumerate(group):
+                rows[row, : len(ids)] = ids
+                kept[row, first : len(ids)] = True
+            with torch.inference_mode():
+                log_p = torch.log_softmax(model(rows).logits.float(), dim=-1)
+            picked = log_p[:, :-1].gather(-1, rows[:, 1:, None])[..., 0]
+            nll.append(-picked[kept[:, 1:]])
+        if not nll:
+            raise ValueError("no target in any text")
+    finally:
+        model.train(training)
+    nll = torch.cat(nll)
+    return nll.mean().exp(), nll.numel()
+
+
 # --- bits_per_byte --------------------------------------------------------------------------------------------
 
 
@@ -228,8 +263,13 @@ def calibration_by_one_hot(confidence, correct, n_bins):
 
 ANSWERS = {
     "shifted_cross_entropy": [loss_by_gather, loss_by_loops, loss_by_new_labels],
-    "windows": [windows_by_ends, windows_as_tensor, windows_lazily],
-    "strided_perplexity": [corpus_by_probabilities, corpus_sorted_by_length, corpus_by_generator],
+    "windows": [windows_by_ends, windows_as_tensor, windows_lazily, windows_zipped],
+    "strided_perplexity": [
+        corpus_by_probabilities,
+        corpus_sorted_by_length,
+        corpus_by_generator,
+        corpus_in_evaluation_mode,
+    ],
     "bits_per_byte": [bits_with_numpy, bits_by_loops, bits_as_tensor],
     "calibration_error": [calibration_by_loops, calibration_by_bincount, calibration_by_one_hot],
 }

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
 import torch
@@ -16,9 +14,9 @@ from insidegpt.checks import (
     Case,
     Check,
     PropertyFailed,
-    Text,
     describe,
     expect,
+    expect_refused,
     expect_shape,
     expect_tensor,
     expect_tensors,
@@ -62,30 +60,6 @@ def small_model(case: Case, kind: str = "GPT2LMHeadModel") -> nn.Module:
 
 def random_ids(case: Case, *shape: int) -> Tensor:
     return case.randn(*shape, VOCABULARY).argmax(-1)
-
-
-def expect_refused(call: Callable, what: Text, numbers: Iterable[str] = ()) -> None:
-    """Fail unless `call()` raises a ValueError whose message is a sentence with these numbers; `what` is the call."""
-    en, zh = what
-    try:
-        call()
-    except Exception as error:
-        expect(
-            isinstance(error, ValueError),
-            f"{en} raised {type(error).__name__}; raise a ValueError that says why it cannot be",
-            f"{zh} 抛出了 {type(error).__name__}；应抛出 ValueError 并说明原因",
-        )
-        wanted = [*numbers]
-        expect(
-            set(wanted) <= {*re.findall(r"\d+", str(error))} and any(map(str.isalpha, str(error))),
-            f"the ValueError of {en} is no sentence that names {' and '.join(wanted) or 'what is wrong'}",
-            f"{zh} 的 ValueError，没有用一句话说明原因{'，并写出 ' + '、'.join(wanted) if wanted else ''}",
-        )
-    else:
-        raise PropertyFailed(
-            f"{en} was accepted; raise a ValueError that says why it cannot be",
-            f"{zh} 没有报错；应抛出 ValueError 并说明原因",
-        )
 
 
 # --- next_token_logits ----------------------------------------------------------------------------------------
@@ -446,7 +420,7 @@ def cache_overflow(answer, case):
         expect_refused(
             lambda cache=cache, more=more: cache.update(0, *more),
             ("the sixth position of max_length = 5", "max_length = 5 时存第 6 个位置"),
-            ("5",),
+            (5,),
         )
     cache, given = answer(1, 5), chunks(case, 3, 2)
     update(cache, 0, *given[0])
@@ -454,7 +428,7 @@ def cache_overflow(answer, case):
     expect_refused(
         lambda: cache.update(0, *more),
         ("a chunk of 3 in a cache of 5 that holds 3", "容量为 5、已存 3 个的缓存收到 3 个位置时"),
-        ("5",),
+        (5,),
     )
     expect(len(cache) == 3, "a refused chunk changed the length", "被拒绝的一段改变了长度")
     try:

@@ -429,6 +429,18 @@ def windows_empty(n_tokens, max_length, stride):
 
 
 @MUTANTS.worthless(EXERCISE)
+def windows_in_one_piece(n_tokens, max_length, stride):
+    refuse(max_length, stride)
+    return [(0, n_tokens, 1)] if n_tokens > 1 else []
+
+
+@MUTANTS.worthless(EXERCISE)
+def windows_of_two_tokens(n_tokens, max_length, stride):
+    refuse(max_length, stride)
+    return [(token - 1, token + 1, token) for token in range(1, n_tokens)]
+
+
+@MUTANTS.worthless(EXERCISE)
 def windows_always_refused(n_tokens, max_length, stride):
     raise ValueError(f"{max_length} and {stride}")
 

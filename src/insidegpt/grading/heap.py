@@ -170,8 +170,8 @@ class Heap:
             return KINDS[kind].state(x)
         if kind == "class":
             return pack(describe(x, MODULE if issubclass(x, nn.Module) else COPY if self._copies(x) else HANDLE))
-        if kind == "handle":
-            return pack(share(type(x)))
+        if kind == "handle":  # its class as a node even where it is Python's own, as for a zip
+            return pack(("@", number(type(x))))
         if kind == "object":  # what is stored in an object was not handed over to be called; a module's hooks were
             return pack(KINDS[kind].state(x, share, partial(pack_value, partial(number, call=False))))
         return pack(KINDS[kind].state(x, share))
