@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -47,18 +49,23 @@ def random_ids(case: Case, *shape: int) -> Tensor:
     return case.randn(*shape, VOCABULARY).argmax(-1)
 
 
+def ask_for_more(model: nn.Module, ids: Tensor):
+    """The model's outputs, hidden states among them; transformers hangs up hooks of its own for that, which stay."""
+    with torch.no_grad():
+        return model(ids, output_hidden_states=True, output_attentions=True)
+
+
 def hooks(model: nn.Module) -> dict[str, int]:
-    """How many hooks each module has."""
+    """How many hooks each module has, when transformers has hung up its own."""
+    ask_for_more(model, torch.tensor([[1]], device=next(model.parameters()).device))
     return {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in model.named_modules()}
 
 
 @contextlib.contextmanager
 def expect_model_untouched(model: nn.Module):
     """Fail unless the model is the same at the end of the block: weights, mode, gradients, hooks."""
-    with torch.no_grad():  # transformers hangs up hooks of its own the first time that it is asked for more
-        device = next(model.parameters()).device
-        model(torch.tensor([[1]], device=device), output_hidden_states=True, output_attentions=True)
-    weights, before = {name: value.clone() for name, value in model.state_dict().items()}, hooks(model)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    before = hooks(copy.deepcopy(model))  # not of the model itself, whose hooks an answer would have to copy with it
     yield
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, weights[name])]
     expect(not changed, f"weights of the model were changed: {changed[:2]}", f"模型的权重被改动了：{changed[:2]}")
@@ -307,8 +314,7 @@ logit_lens = Check("logit_lens")
 
 
 def hidden_states(model: nn.Module, ids: Tensor) -> tuple[Tensor, ...]:
-    with torch.no_grad():
-        return model(ids, output_hidden_states=True).hidden_states
+    return ask_for_more(copy.deepcopy(model), ids).hidden_states
 
 
 def norm_f(model: nn.Module, x: Tensor) -> Tensor:
@@ -983,20 +989,17 @@ def ablate_gradients(answer, case):
 
 @ablate_head.property("refuses what is not there", "没有的就拒绝", ONCE)
 def ablate_refuses(answer, case):
-    model, ids = small_model(case, **ABLATED_SIZES), random_ids(case, 2, 5)
+    expect_ablated(answer, case, small_model(case, **ABLATED_SIZES), random_ids(case, 2, 5), 2, 3, "zero")
 
-    expect_ablated(answer, case, model, ids, 2, 3, "zero")
-
-    def enter(*given):
+    def enter(model: nn.Module, *given):
         with answer(model, *given):
             pass
 
-    for layer, head, how in ((3, 0, "zero"), (0, 4, "mean"), (-1, 0, "zero"), (0, -1, "mean"), (0, 0, "median")):
+    for given in ((3, 0, "zero"), (0, 4, "mean"), (-1, 0, "zero"), (0, -1, "mean"), (0, 0, "median")):
+        model = small_model(case, **ABLATED_SIZES)
         with expect_model_untouched(model):
-            given = (layer, head, how)
-            expect_refused(
-                lambda given=given: enter(*given), (f"{given} of 3 layers and 4 heads", f"3 层 4 头，参数为 {given}")
-            )
+            refused = partial(enter, model, *given)
+            expect_refused(refused, (f"{given} of 3 layers and 4 heads", f"3 层 4 头，参数为 {given}"))
 
 
 @ablate_head.property("keeps dtype and device", "保持 dtype 与设备")
