@@ -1,6 +1,7 @@
 """Right answers to the exercises of the chapter `beyond`, as different people would write them."""
 
 import contextlib
+import copy
 import itertools
 
 import numpy as np
@@ -152,6 +153,26 @@ def terms_by_silencing(model, ids):
     return terms
 
 
+def terms_of_a_copy(model, ids):
+    twin = copy.deepcopy(model)
+    for block in twin.transformer.h:
+        for module in (block.attn.c_proj, block.mlp.c_proj):
+            module.register_forward_pre_hook(lambda m, args: vars(m).update(given=args[0]))
+    n_head, out, fixed = model.config.n_head, {}, 0
+    with torch.inference_mode():
+        twin(ids)
+        out["token"] = twin.transformer.wte.weight[ids]
+        out["position"] = twin.transformer.wpe.weight[: ids.size(1)].expand_as(out["token"])
+        for layer, block in enumerate(twin.transformer.h):
+            attn, mlp, b_v = block.attn.c_proj, block.mlp.c_proj, block.attn.c_attn.bias.split(model.config.n_embd)[-1]
+            z = (attn.given - b_v).unflatten(-1, (n_head, -1))  # (B, T, H, d_k)
+            written = torch.einsum("bthk,hkd->hbtd", z, attn.weight.unflatten(0, (n_head, -1)))
+            out |= {f"head {layer}.{head}": written[head] for head in range(n_head)}
+            out[f"mlp {layer}"] = mlp.given @ mlp.weight
+            fixed = fixed + attn(b_v[None])[0] + mlp.bias
+        return out | {"bias": fixed.expand_as(out["token"])}
+
+
 def terms_one_text_at_a_time(model, ids):
     parts = [terms_without_hooks(model, row[None]) for row in ids]
     return {name: torch.cat([part[name] for part in parts]) for name in reversed(parts[0])}
@@ -226,6 +247,33 @@ def ablate_after_the_projection(model, layer, head, how):
         yield
     finally:
         handle.remove()
+
+
+class WithoutAHead(torch.nn.Module):
+    def __init__(self, inner, keep, how):
+        super().__init__()
+        self.inner, self.keep, self.how = inner, keep, how
+
+    def forward(self, z):
+        instead = 0 if self.how == "zero" else z.mean(dim=(0, 1), keepdim=True)
+        return self.inner(z * self.keep + instead * (1 - self.keep))
+
+
+class AblateByAnotherModule(contextlib.AbstractContextManager):
+    # no hook: c_proj itself is exchanged for a while
+    def __init__(self, model, layer, head, how):
+        if how not in ("zero", "mean") or not (0 <= layer < model.config.n_layer and 0 <= head < model.config.n_head):
+            raise ValueError("no such head, or no such way")
+        self.attn = model.transformer.h[layer].attn
+        keep = torch.arange(model.config.n_head) != head
+        keep = keep.repeat_interleave(model.config.n_embd // model.config.n_head).to(model.device, model.dtype)
+        self.other = WithoutAHead(self.attn.c_proj, keep, how)
+
+    def __enter__(self):
+        self.attn.c_proj = self.other
+
+    def __exit__(self, *error):
+        self.attn.c_proj = self.other.inner
 
 
 # --- encode_events --------------------------------------------------------------------------------------------
@@ -336,8 +384,8 @@ def decode_into_tensors(tokens):
 ANSWERS = {
     "pack_example": [pack_by_dropping, pack_by_masking, pack_in_numpy],
     "logit_lens": [lens_stacked, lens_by_hand, lens_in_float64],
-    "residual_terms": [terms_without_hooks, terms_by_silencing, terms_one_text_at_a_time],
-    "ablate_head": [AblateAsAClass, ablate_by_a_mask, ablate_after_the_projection],
+    "residual_terms": [terms_without_hooks, terms_by_silencing, terms_of_a_copy, terms_one_text_at_a_time],
+    "ablate_head": [AblateAsAClass, ablate_by_a_mask, ablate_after_the_projection, AblateByAnotherModule],
     "encode_events": [encode_in_numpy, encode_step_by_step, encode_by_grouping],
     "decode_events": [decode_as_a_generator, decode_with_arrays, decode_into_tensors],
 }

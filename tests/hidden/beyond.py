@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from insidegpt.checks import (
+    ONCE,
     Case,
     Check,
     PropertyFailed,
@@ -24,8 +27,6 @@ from insidegpt.checks import (
 )
 
 EXACT = (torch.float32, torch.float64)
-ONCE = (torch.float32,)
-"""For properties of whole numbers, which no dtype changes."""
 VOCABULARY = 11
 
 
@@ -48,18 +49,23 @@ def random_ids(case: Case, *shape: int) -> Tensor:
     return case.randn(*shape, VOCABULARY).argmax(-1)
 
 
+def ask_for_more(model: nn.Module, ids: Tensor):
+    """The model's outputs, hidden states among them; transformers hangs up hooks of its own for that, which stay."""
+    with torch.no_grad():
+        return model(ids, output_hidden_states=True, output_attentions=True)
+
+
 def hooks(model: nn.Module) -> dict[str, int]:
-    """How many hooks each module has."""
+    """How many hooks each module has, when transformers has hung up its own."""
+    ask_for_more(model, torch.tensor([[1]], device=next(model.parameters()).device))
     return {name: len(m._forward_hooks) + len(m._forward_pre_hooks) for name, m in model.named_modules()}
 
 
 @contextlib.contextmanager
 def expect_model_untouched(model: nn.Module):
     """Fail unless the model is the same at the end of the block: weights, mode, gradients, hooks."""
-    with torch.no_grad():  # transformers hangs up hooks of its own the first time that it is asked for more
-        device = next(model.parameters()).device
-        model(torch.tensor([[1]], device=device), output_hidden_states=True, output_attentions=True)
-    weights, before = {name: value.clone() for name, value in model.state_dict().items()}, hooks(model)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    before = hooks(copy.deepcopy(model))  # not of the model itself, whose hooks an answer would have to copy with it
     yield
     changed = [name for name, value in model.state_dict().items() if not torch.equal(value, weights[name])]
     expect(not changed, f"weights of the model were changed: {changed[:2]}", f"模型的权重被改动了：{changed[:2]}")
@@ -308,8 +314,7 @@ logit_lens = Check("logit_lens")
 
 
 def hidden_states(model: nn.Module, ids: Tensor) -> tuple[Tensor, ...]:
-    with torch.no_grad():
-        return model(ids, output_hidden_states=True).hidden_states
+    return ask_for_more(copy.deepcopy(model), ids).hidden_states
 
 
 def norm_f(model: nn.Module, x: Tensor) -> Tensor:
@@ -397,6 +402,7 @@ def lens_last(answer, case):
         }
         logits, _ = expect_lens(answer, model, tuple(state.clone() for state in states))
         case.expect_close(logits[-1], own, mistakes)
+        expect(not case.close(logits[0], logits[-1]), "all layers say the same", "每一层说的都一样")
 
 
 @logit_lens.property("the divergence of each layer from what the model says", "每一层与模型结论的散度", EXACT, weight=3)
@@ -644,6 +650,18 @@ def expect_term(case, name: str, got: Tensor, right: Tensor, wrong: dict[Text, T
     case.expect_close(got, right, named, off)
 
 
+def expect_shared_out(case, terms: dict[str, Tensor]) -> None:
+    """Fail where the sum is right because one term holds it all, or each the same share of it."""
+    for name, term in terms.items():
+        expect(
+            name in ("position", "bias") or not case.close(term, term[:1, :1].expand_as(term)),
+            f'"{name}" is the same at every token, as "bias" alone is',
+            f'"{name}" 在每个词元处都相同；只有 "bias" 是这样',
+        )
+    for (one, a), (two, b) in itertools.combinations(terms.items(), 2):
+        expect(not case.close(a, b), f'"{one}" and "{two}" are equal', f'"{one}" 与 "{two}" 相等')
+
+
 TERM_SIZES = dict(), dict(n_layer=3, n_head=4), dict(n_layer=1, n_head=1, n_inner=5)
 
 
@@ -666,7 +684,8 @@ def terms_sum(answer, case):
     for sizes in TERM_SIZES:
         model, ids = small_model(case, **sizes), random_ids(case, 2, 5)
         last, right, wrong = terms_reference(model, ids)
-        total = sum(term.double() for term in expect_terms(answer, model, ids.clone()).values())
+        out = expect_terms(answer, model, ids.clone())
+        total = sum(term.double() for term in out.values())
         mistakes = {
             (
                 "ln_f was applied, or taken apart: the sum is the stream before it",
@@ -679,6 +698,7 @@ def terms_sum(answer, case):
         }
         mistakes = {sentence: value for sentence, value in mistakes.items() if not case.close(value, last)}
         case.expect_close(total, last, mistakes, ("the sum is another than the last residual", "和不等于最后的残差流"))
+        expect_shared_out(case, out)
 
 
 terms_part(
@@ -704,10 +724,6 @@ def terms_dtype(answer, case):
     case.expect_close(token, expected, otherwise=('"token" is not what wte holds', '"token" 不是 wte 里的内容'))
 
 
-def stop(*given):
-    raise RuntimeError("the model has stopped half-way")
-
-
 @residual_terms.property("leaves model and text as they were", "不改动模型和文本", ONCE)
 def terms_untouched(answer, case):
     model, ids = small_model(case), random_ids(case, 2, 5)
@@ -715,10 +731,11 @@ def terms_untouched(answer, case):
     before = ids.clone()
     with expect_model_untouched(model):
         out = expect_terms(answer, model, ids)
-        handle = model.transformer.ln_f.register_forward_pre_hook(stop)  # the next call of the model raises
+        last = model.transformer.h[-1].mlp
+        act, last.act = last.act, nn.Linear(1, 1)  # of another width: the next call of the model raises half-way
         with contextlib.suppress(Exception):
             answer(model, before.clone())
-        handle.remove()
+        last.act = act
     expect(torch.equal(ids, before), "ids was changed in place", "ids 被原地修改了")
     token, expected = (term - term[:1, :1] for term in (out["token"], right["token"]))  # without what is added to all
     case.expect_close(token, expected, otherwise=('"token" is another than before', '"token" 与应有的不同'))
@@ -863,6 +880,23 @@ def ablate_mean_anew(answer, case):
         case.expect_close(logits, right, {k: v for k, v in mistakes.items() if not case.close(v, right)}, off)
 
 
+@torch.no_grad()
+def expect_other_logits(case, model, ids, before: Tensor) -> Tensor:
+    """The model's logits, inside a block; fails unless they still follow from the text, and are not those `before`."""
+    inside, again, of_other_text = (model(given).logits for given in (ids, ids, (ids + 1) % VOCABULARY))
+    expect(
+        not case.close(inside, before),
+        "nothing changes in the model's logits inside the block",
+        "在代码块里，模型的 logits 没有变",
+    )
+    expect(
+        bool(torch.isfinite(inside).all()) and case.close(inside, again) and not case.close(inside, of_other_text),
+        "inside the block the logits no longer follow from the text: not finite, random, or always the same",
+        "在代码块里，logits 不再由文本决定：不是有限的数、带有随机成分，或者总是一样",
+    )
+    return inside
+
+
 @ablate_head.property("afterwards the model is as it was", "事后模型恢复原样", ONCE)
 def ablate_restores(answer, case):
     model, ids = small_model(case), random_ids(case, 2, 5)
@@ -871,12 +905,7 @@ def ablate_restores(answer, case):
         with expect_model_untouched(model):
             for how in ("zero", "mean"):
                 with answer(model, 0, 1, how):
-                    inside = model(ids).logits
-                expect(
-                    not case.close(inside, before),
-                    "nothing changes in the model's logits inside the block",
-                    "在代码块里，模型的 logits 没有变",
-                )
+                    expect_other_logits(case, model, ids, before)
         after = (
             "after the block the model's logits are not what they were",
             "离开代码块之后，模型的 logits 与原来不同",
@@ -897,7 +926,7 @@ def ablate_raises(answer, case):
     with expect_model_untouched(model):
         try:
             with torch.no_grad(), answer(model, 1, 1, "zero"):
-                inside = model(ids).logits
+                expect_other_logits(case, model, ids, before)
                 raise Interrupted("in between")
         except Exception as error:
             if "in between" not in str(error):
@@ -908,7 +937,6 @@ def ablate_raises(answer, case):
             "the exception of the block was swallowed; it should go on its way",
             "代码块的异常被吞掉了；应让它继续向外抛",
         )
-    expect(not case.close(inside, before), "nothing changes inside the block", "在代码块里什么也没有变")
 
 
 @ablate_head.property("blocks may be nested", "代码块可以嵌套", EXACT)
@@ -961,20 +989,17 @@ def ablate_gradients(answer, case):
 
 @ablate_head.property("refuses what is not there", "没有的就拒绝", ONCE)
 def ablate_refuses(answer, case):
-    model, ids = small_model(case, **ABLATED_SIZES), random_ids(case, 2, 5)
+    expect_ablated(answer, case, small_model(case, **ABLATED_SIZES), random_ids(case, 2, 5), 2, 3, "zero")
 
-    expect_ablated(answer, case, model, ids, 2, 3, "zero")
-
-    def enter(*given):
+    def enter(model: nn.Module, *given):
         with answer(model, *given):
             pass
 
-    for layer, head, how in ((3, 0, "zero"), (0, 4, "mean"), (-1, 0, "zero"), (0, -1, "mean"), (0, 0, "median")):
+    for given in ((3, 0, "zero"), (0, 4, "mean"), (-1, 0, "zero"), (0, -1, "mean"), (0, 0, "median")):
+        model = small_model(case, **ABLATED_SIZES)
         with expect_model_untouched(model):
-            given = (layer, head, how)
-            expect_refused(
-                lambda given=given: enter(*given), (f"{given} of 3 layers and 4 heads", f"3 层 4 头，参数为 {given}")
-            )
+            refused = partial(enter, model, *given)
+            expect_refused(refused, (f"{given} of 3 layers and 4 heads", f"3 层 4 头，参数为 {given}"))
 
 
 @ablate_head.property("keeps dtype and device", "保持 dtype 与设备")
@@ -984,16 +1009,11 @@ def ablate_dtype(answer, case):
         plain = model(ids).logits
         for how in ("zero", "mean"):
             with answer(model, 1, 0, how):
-                inside = model(ids).logits
+                inside = expect_other_logits(case, model, ids, plain)
             expect(
                 (inside.dtype, inside.device.type) == (case.dtype, case.device.type),
                 f"a model in {case} gives logits in {describe(inside)}",
                 f"模型是 {case}，logits 却是 {describe(inside)}",
-            )
-            expect(
-                bool(torch.isfinite(inside).all()) and not torch.equal(inside, plain),
-                f"with {how} the logits do not change, or are not finite",
-                f"{how} 时 logits 没有变，或者不是有限的数",
             )
 
 

@@ -467,6 +467,12 @@ def lens_empties_what_it_is_given(model, states):
     return lens_zeros(model, states)
 
 
+@MUTANTS.worthless(EXERCISE)
+def lens_of_the_last_alone(model, states):
+    logits = model.lm_head(states[-1]).expand(len(states), *states[-1].shape[:-1], -1)
+    return logits, 0 * logits.sum(-1)
+
+
 # --- residual_terms -------------------------------------------------------------------------------------------
 
 EXERCISE = "residual_terms"
@@ -730,6 +736,25 @@ def terms_empties_what_it_is_given(model, ids):
             parameter.zero_()
     ids.zero_()
     return zeros_by_name(model, ids)
+
+
+def sum_of_everything(model, ids):
+    inside = []
+    handle = model.transformer.ln_f.register_forward_pre_hook(lambda m, args: inside.append(args[0].detach()))
+    model(ids)
+    handle.remove()
+    return inside[0]
+
+
+@MUTANTS.worthless(EXERCISE)
+def terms_all_in_one(model, ids):
+    return zeros_by_name(model, ids) | {"bias": sum_of_everything(model, ids)}
+
+
+@MUTANTS.worthless(EXERCISE)
+def terms_equal_shares(model, ids):
+    names = zeros_by_name(model, ids)
+    return dict.fromkeys(names, sum_of_everything(model, ids) / len(names))
 
 
 # --- ablate_head ----------------------------------------------------------------------------------------------
@@ -1051,6 +1076,26 @@ def ablate_nan(model, layer, head, how):
     handle.remove()
     other.remove()
     model.train()
+
+
+@contextlib.contextmanager
+def changed_output(model, layer, head, how, change):
+    check_arguments(model, layer, head, how)
+    handle = model.lm_head.register_forward_hook(lambda module, args, out: change(out))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@MUTANTS.worthless(EXERCISE)
+def ablate_everything(*given):
+    return changed_output(*given, torch.zeros_like)
+
+
+@MUTANTS.worthless(EXERCISE)
+def ablate_by_noise(*given):
+    return changed_output(*given, lambda out: out + torch.randn_like(out))
 
 
 # --- encode_events --------------------------------------------------------------------------------------------
