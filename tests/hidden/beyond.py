@@ -21,6 +21,7 @@ from insidegpt.checks import (
     describe,
     expect,
     expect_keys,
+    expect_refused,
     expect_shape,
     expect_tensor,
     expect_tensors,
@@ -84,30 +85,6 @@ def expect_model_untouched(model: nn.Module):
         f"hooks were left in the model, at {', '.join(hooked[:2])}: remove each handle, also after an exception",
         f"模型里留下了钩子，在 {', '.join(hooked[:2])}：每个句柄都要 remove，抛出异常之后也一样",
     )
-
-
-def expect_refused(call: Callable, what: Text, numbers: Iterable[int] = ()) -> None:
-    """Fail unless `call()` raises a ValueError with a sentence that has these numbers; `what` is the call."""
-    en, zh = what
-    try:
-        call()
-    except Exception as error:
-        expect(
-            isinstance(error, ValueError),
-            f"{en} raised {type(error).__name__}; raise a ValueError that says why it cannot be",
-            f"{zh}，抛出了 {type(error).__name__}；应抛出 ValueError 并说明原因",
-        )
-        said, wanted = str(error), [*map(str, numbers)]
-        expect(
-            any(map(str.isalpha, said)) and all(number in said for number in wanted),
-            f"the ValueError of {en} is no sentence that names {' and '.join(wanted) or 'what is wrong'}",
-            f"{zh}，ValueError 没有用一句话说明原因{'，并写出 ' + '、'.join(wanted) if wanted else ''}",
-        )
-    else:
-        raise PropertyFailed(
-            f"{en} was accepted; raise a ValueError that says why it cannot be",
-            f"{zh}，没有报错；应抛出 ValueError 并说明原因",
-        )
 
 
 # --- pack_example ---------------------------------------------------------------------------------------------
