@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import yaml
 
 from insidegpt.errors import UserError
 from insidegpt.site.editions import EDITIONS, Edition
+from insidegpt.site.traditional import converter
 
 SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "book", "exercises", "src/insidegpt/site")
 """What the site is made from, relative to the repository."""
@@ -82,9 +84,23 @@ def edition_config(root: Path, edition: Edition) -> dict:
     """The repository's `_config.yml` with what differs in this edition (Sphinx wants it before it starts)."""
     config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
     config["title"] = edition.title
+    locales = Path(__file__).with_name("locale")
+    if edition.traditional:
+        convert = converter(root / "book" / "glossary.ipynb")
+        config["copyright"] = convert(config["copyright"])
+        locales = _traditional_messages(locales / "zh_CN", root / "_build" / "editions" / edition.name, convert)
     sphinx = config["sphinx"]["config"]
     sphinx |= {"language": edition.locale, "edition": edition.name, "edition_switcher": True}
-    sphinx["locale_dirs"] = [str(Path(__file__).with_name("locale"))]
+    sphinx["locale_dirs"] = [str(locales)]
     sphinx["html_search_language"] = "en" if edition.locale == "en" else "zh"
     sphinx["html_theme_options"]["search_bar_text"] = edition.search_bar
     return config
+
+
+def _traditional_messages(simplified: Path, out: Path, convert: Callable[[str], str]) -> Path:
+    """Write the site's words for labels and messages in Traditional characters; the folder of locales they lie in."""
+    folder = out / "locale" / "zh_TW" / "LC_MESSAGES"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in simplified.rglob("*.po"):
+        (folder / file.name).write_text(convert(file.read_text("utf8")).replace("zh_CN", "zh_TW"), "utf8")
+    return out / "locale"
