@@ -17,12 +17,18 @@ from insidegpt.site.editions import language, source
 _ENTRY = re.compile(r"^(?P<term>\S.*)\n  .*（[^（）；]*(?:；(?P<forms>[^（）；]+))?）。$", re.M)
 _ROLE_OR_KEPT = re.compile(
     r"(?P<role>\{[\w:-]+\}`[^`]*`)"  # a role is no code: the words in it are converted
-    r"|^(?P<fence>`{3,})(?!\{).*?^(?P=fence)|(?P<ticks>`+).+?(?P=ticks)"
-    r"|\$\$.*?\$\$|\$[^$]+\$|(?<=\])\([^()\s]*\)",
+    r"|^(?P<fence>`{3,})(?!\{).*?^(?P=fence)|(?<!`)(?P<ticks>`{1,2})(?!`).+?(?P=ticks)(?!`)"
+    r"|\$\$.*?\$\$|(?<!\\)\$[^$]+\$|(?<=\])\([^()\s]*\)",
     re.M | re.S,
 )
 _KEPT = "\ue000"
 """Stands for what is not converted; of Unicode's private use, so that no text holds it."""
+_MISTAKEN = (
+    (re.compile(r"(?<![皇王太])后"), "後"),
+    (re.compile(r"(?<![公英])里(?!程)"), "裡"),
+    (re.compile(r"(?<![\d 一二兩三四五六七八九十幾這那每])隻(?!字)"), "只"),
+)
+"""Where OpenCC's longest match cuts through a word: it takes 文本里 for 文 + 本里, and 最大只能 for 最 + 大只 + 能."""
 _QUOTATION_MARKS = str.maketrans("“”‘’", "「」『』")
 
 
@@ -60,6 +66,8 @@ def converter(glossary: Path) -> Callable[[str], str]:
         text = _ROLE_OR_KEPT.sub(lambda found: found[0] if found["role"] else keep(found[0]), text)
         text = any_term.sub(lambda found: keep(own[found[0]]), text)
         text = taiwan.convert(text).translate(_QUOTATION_MARKS)
+        for mistaken, right in _MISTAKEN:
+            text = mistaken.sub(right, text)
         return re.sub(f"{_KEPT}(\\d+){_KEPT}", lambda found: kept[int(found[1])], text)
 
     return convert
