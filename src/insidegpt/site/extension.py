@@ -25,10 +25,12 @@ def _edition(app):
     return EDITIONS[name]
 
 
-def _in_characters_of_the_edition(app, notebook):
-    if not _edition(app).traditional:
-        return notebook
-    return in_traditional(notebook, converter(Path(app.srcdir, "book", "glossary.ipynb")))
+def _to_traditional(app):
+    return converter(Path(app.srcdir, "book", "glossary.ipynb"))
+
+
+def _in_its_characters(app, notebook):
+    return in_traditional(notebook, _to_traditional(app)) if _edition(app).traditional else notebook
 
 
 def _configure(app, config):
@@ -40,11 +42,12 @@ def _configure(app, config):
     if len(edition.languages) > 1:
         return
     which = ["en", "zh"].index(edition.languages[0])
-    convert = converter(Path(app.srcdir, "book", "glossary.ipynb")) if edition.traditional else str
     for page in config.external_site_map.values():
         for tree in page.subtrees:
             if tree.caption and " / " in tree.caption:
-                tree.caption = convert(tree.caption.split(" / ")[which])
+                tree.caption = tree.caption.split(" / ")[which]
+                if edition.traditional:
+                    tree.caption = _to_traditional(app)(tree.caption)
 
 
 def _translate_theme(app):
@@ -68,7 +71,7 @@ def _read_titles(app, env, docnames):
 def _select_cells(app, docname, text):
     if app.env.doc2path(docname).endswith(".ipynb"):
         selected = select(json.loads(text[0]), _edition(app), app.env.section_titles)
-        text[0] = json.dumps(_in_characters_of_the_edition(app, selected))
+        text[0] = json.dumps(_in_its_characters(app, selected))
 
 
 def _explicit_label_first(app, doctree):
@@ -114,17 +117,15 @@ def _downloads_in_one_language(app, exception):
     if exception or app.builder.format != "html" or len(languages) > 1:
         return
     for path in Path(app.outdir, "_sources").rglob("*.ipynb"):
-        notebook = in_one_language(json.loads(path.read_text("utf8")), languages[0])
-        notebook = _in_characters_of_the_edition(app, notebook)
+        notebook = _in_its_characters(app, in_one_language(json.loads(path.read_text("utf8")), languages[0]))
         path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", "utf8")
 
 
 def _copy_buttons_in_traditional(app, exception):
     """Let the buttons beside code, whose script knows Simplified Chinese alone, speak Traditional."""
     script = Path(app.outdir, "_static", "copybutton.js")
-    if not exception and _edition(app).traditional:
-        convert = converter(Path(app.srcdir, "book", "glossary.ipynb"))
-        script.write_text(convert(script.read_text("utf8")).replace("'zh-CN'", "'zh-TW'"), "utf8")
+    if not exception and _edition(app).traditional and script.is_file():
+        script.write_text(_to_traditional(app)(script.read_text("utf8")).replace("'zh-CN'", "'zh-TW'"), "utf8")
 
 
 def setup(app):
