@@ -63,7 +63,9 @@ def page(browser):
 def found(page, url, edition, query):
     """Titles of the pages that a search finds."""
     page.goto(f"{url}/{edition}/search.html?q={query}")
-    page.wait_for_function("document.querySelector('#search-results p')?.innerText.match(/\\d|not|没有|一致|Nothing/)")
+    page.wait_for_function(
+        "document.querySelector('#search-results p')?.innerText.match(/\\d|not|没有|找不到|一致|Nothing/)"
+    )
     return page.locator("#search-results ul.search li > a").all_inner_texts()
 
 
@@ -77,12 +79,18 @@ def test_search_finds_a_chinese_word_that_no_dictionary_knows(page, url):
     assert found(page, url, "zh", "因果掩码")
 
 
+@pytest.mark.parametrize("query", ["因果遮罩", "注意力", "縮放內積", "鍵", "查詢", "softmax"])
+def test_search_finds_traditional_words_in_the_traditional_edition(page, url, query):
+    assert found(page, url, "zh-tw", query)
+
+
 def test_search_finds_english_words_in_the_english_edition(page, url):
     assert found(page, url, "en", "projections")
 
 
 @pytest.mark.parametrize(
-    ("edition", "query"), [("en", "flibbertigibbet"), ("zh", "龘龘靐靐"), ("zh", "flibbertigibbet")]
+    ("edition", "query"),
+    [("en", "flibbertigibbet"), ("zh", "龘龘靐靐"), ("zh", "flibbertigibbet"), ("zh-tw", "龘龘靐靐")],
 )
 def test_search_finds_nothing_for_nonsense(page, url, edition, query):
     assert found(page, url, edition, query) == []
@@ -94,16 +102,24 @@ def test_search_works_from_the_file_system(page, site):
     page.errors[:] = [error for error in page.errors if "Failed to fetch" not in error]
 
 
-def test_switching_the_edition_keeps_page_and_section(page, url):
+@pytest.mark.parametrize(("edition", "lang"), [("zh", "zh-CN"), ("zh-tw", "zh-TW")])
+def test_switching_the_edition_keeps_page_and_section(page, url, edition, lang):
     page.goto(f"{url}/en/book/attention.html")
     sections = page.locator("article section section[id]")
     section = sections.nth(sections.count() // 2).get_attribute("id")
     page.evaluate("id => document.getElementById(id).scrollIntoView({behavior: 'instant'})", section)
-    page.locator('a[data-edition="zh"]').evaluate("link => link.click()")  # Playwright's own click would scroll first
-    page.wait_for_url(f"**/zh/book/attention.html#{section}")
-    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    page.locator(f'a[data-edition="{edition}"]').evaluate(
+        "link => link.click()"
+    )  # Playwright's own click would scroll first
+    page.wait_for_url(f"**/{edition}/book/attention.html#{section}")
+    assert page.locator("html").get_attribute("lang") == lang
     assert abs(page.locator(f"section#{section}").bounding_box()["y"]) < 150
-    assert page.locator(".edition-switcher a[aria-current]").get_attribute("data-edition") == "zh"
+    assert page.locator(".edition-switcher a[aria-current]").get_attribute("data-edition") == edition
+
+
+def test_buttons_that_copy_code_speak_traditional_in_the_traditional_edition(page, url):
+    page.goto(f"{url}/zh-tw/book/attention.html")
+    assert page.locator("button.copybtn").first.get_attribute("data-tooltip") == "複製"
 
 
 def test_the_landing_page_remembers_the_edition(page, url):
@@ -152,7 +168,7 @@ LINES_BEGINNING_WITH_A_CLOSING_MARK = """() => {
   const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT), found = [];
   for (let text; (text = walker.nextNode()); ) {
     const before = text.previousSibling;
-    if (!before?.getClientRects || !/^[，。；：、！？）”]/.test(text.data)) continue;
+    if (!before?.getClientRects || !/^[，。；：、！？）”」』]/.test(text.data)) continue;
     const range = document.createRange();
     range.setStart(text, 0);
     range.setEnd(text, 1);
@@ -164,10 +180,11 @@ LINES_BEGINNING_WITH_A_CLOSING_MARK = """() => {
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_no_chinese_line_begins_with_a_closing_mark(page, url, width):
+@pytest.mark.parametrize("edition", ["zh", "zh-tw"])
+def test_no_chinese_line_begins_with_a_closing_mark(page, url, edition, width):
     page.set_viewport_size({"width": width, "height": 900})
     for name in PAGES[:-1]:
-        page.goto(f"{url}/zh/{name}.html")
+        page.goto(f"{url}/{edition}/{name}.html")
         assert page.evaluate(LINES_BEGINNING_WITH_A_CLOSING_MARK) == [], name
 
 

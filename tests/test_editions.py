@@ -1,4 +1,4 @@
-"""One bilingual notebook, three editions: what `select` makes of its cells."""
+"""One bilingual notebook, the editions: what `select` makes of its cells."""
 
 from insidegpt.site.editions import EDITIONS, in_one_language, select, titles
 

@@ -81,8 +81,8 @@ def test_each_edition_says_its_language(pages):
 
 def test_sections_have_the_same_ids_in_all_editions(pages):
     for name in PAGES:
-        one, two, both = (pages[e][name].sections for e in EDITIONS)
-        assert one == two == both and len(one) >= 1, name
+        sections = [pages[edition][name].sections for edition in EDITIONS]
+        assert all(those == sections[0] for those in sections) and len(sections[0]) >= 1, name
 
 
 def test_an_edition_in_one_language_holds_no_prose_of_the_other(pages):
@@ -93,18 +93,48 @@ def test_an_edition_in_one_language_holds_no_prose_of_the_other(pages):
         assert english == [], "runs of English in the Chinese edition"
 
 
-def test_labels_of_the_theme_are_in_chinese_in_the_chinese_edition(pages):
+@pytest.mark.parametrize("edition", ["zh", "zh-tw"])
+def test_labels_of_the_theme_are_in_chinese_in_the_chinese_editions(pages, edition):
     def foreign(page):
         return {t for t in page.labels if not re.search(r"[\u4e00-\u9fff]", t) and re.search(r"[A-Za-z]{4}", t)}
 
-    citations = {t for t in pages["zh"]["book/attention"].labels if re.search(r"\b(?:19|20)\d\d\b", t)}
-    assert foreign(pages["zh"]["book/attention"]) - citations <= {"Page"}, "Page: a list that only print shows"
-    assert not any("列印" in t for t in pages["zh"]["book/attention"].labels)
+    labels = pages[edition]["book/attention"].labels
+    citations = {t for t in labels if re.search(r"\b(?:19|20)\d\d\b", t)}
+    assert foreign(pages[edition]["book/attention"]) - citations <= {"Page"}, "Page: a list that only print shows"
+    assert any("列印" in t for t in labels) == (edition == "zh-tw")
+
+
+NO_PROSE = """//script | //style | //pre | //code | //nav[contains(@class, "edition-switcher")]
+    | //div[contains(@class, "cell_output")]//div[contains(@class, "output")]"""
+
+
+def test_the_traditional_edition_holds_no_simplified_character_outside_code(site):
+    from lxml import html
+    from opencc import OpenCC
+
+    again = OpenCC("s2tw")
+    for path in (site / "zh-tw").rglob("*.html"):
+        page = html.parse(path).getroot()
+        for element in page.xpath(NO_PROSE):
+            element.drop_tree()
+        labels = [page.xpath(f"//@{name}") for name in ("alt", "title", "aria-label", "placeholder", "content")]
+        for text in [*page.itertext(), *(label for found in labels for label in found)]:
+            # OpenCC would have 說明瞭, 分佈 and 最大隻能.
+            changed = [
+                one for one, other in zip(text, again.convert(text), strict=True) if one not in (other, *"了布只")
+            ]
+            assert changed == [], (path.name, text)
+
+
+def test_the_traditional_edition_uses_the_words_of_its_glossary(pages):
+    words = "".join(pages["zh-tw"]["book/masking"].text)
+    assert "因果遮罩" in words and "因果掩" not in words and "遮罩" in pages["zh-tw"]["book/glossary"].text
 
 
 def test_part_captions_and_titles_follow_the_edition(pages):
     assert "Chapters" in pages["en"]["book/attention"].text and "章节" not in pages["en"]["book/attention"].text
     assert "章节" in pages["zh"]["book/attention"].text and "Chapters" not in pages["zh"]["book/attention"].text
+    assert "章節" in pages["zh-tw"]["book/attention"].text and "走進 GPT-2" in pages["zh-tw"]["book/attention"].text
 
 
 def test_no_page_names_another_host_but_in_a_link_for_the_reader(site):
@@ -152,11 +182,14 @@ def test_a_download_holds_the_cells_of_its_edition(site, name):
         nb = json.loads((site / edition / "_sources" / f"{name}.ipynb").read_text("utf8"))
         return {t for c in nb["cells"] for t in c["metadata"].get("tags", []) if t.startswith("lang-")}
 
-    assert tags("en") == {"lang-en"} and tags("zh") == {"lang-zh"} and tags("en-zh") == {"lang-en", "lang-zh"}
+    assert tags("en") == {"lang-en"} and tags("en-zh") == {"lang-en", "lang-zh"}
+    assert tags("zh") == tags("zh-tw") == {"lang-zh"}
+    download = (site / "zh-tw" / "_sources" / f"{name}.ipynb").read_text("utf8")
+    assert "查詢、鍵與值" in download and "查询、键与值" not in download
 
 
 def test_figures_have_alternative_text_in_the_language_of_the_edition(site):
-    for edition, wanted in (("en", r"[A-Za-z]{4}"), ("zh", r"[\u4e00-\u9fff]{3}")):
+    for edition, wanted in (("en", r"[A-Za-z]{4}"), ("zh", r"[\u4e00-\u9fff]{3}"), ("zh-tw", r"[\u4e00-\u9fff]{3}")):
         images = re.findall(r'<img[^>]*alt="([^"]*)"', (site / edition / "book/attention.html").read_text("utf8"))
         assert images and all(re.search(wanted, alt) for alt in images)
 

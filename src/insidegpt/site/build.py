@@ -14,10 +14,12 @@ import yaml
 
 from insidegpt.errors import UserError
 from insidegpt.site.editions import EDITIONS, Edition
+from insidegpt.site.traditional import converter
 
 SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "book", "exercises", "src/insidegpt/site")
 """What the site is made from, relative to the repository."""
 
+_LOCALES = Path(__file__).with_name("locale")
 
 UNNEEDED = (".buildinfo", "fontawesome.js*", "*webpack-macros.html")
 """What the theme brings and no page uses."""
@@ -82,9 +84,22 @@ def edition_config(root: Path, edition: Edition) -> dict:
     """The repository's `_config.yml` with what differs in this edition (Sphinx wants it before it starts)."""
     config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
     config["title"] = edition.title
+    if edition.traditional:
+        config["copyright"] = converter(root / "book" / "glossary.ipynb")(config["copyright"])
     sphinx = config["sphinx"]["config"]
     sphinx |= {"language": edition.locale, "edition": edition.name, "edition_switcher": True}
-    sphinx["locale_dirs"] = [str(Path(__file__).with_name("locale"))]
+    sphinx["locale_dirs"] = [str(_traditional_messages(root, edition) if edition.traditional else _LOCALES)]
     sphinx["html_search_language"] = "en" if edition.locale == "en" else "zh"
     sphinx["html_theme_options"]["search_bar_text"] = edition.search_bar
     return config
+
+
+def _traditional_messages(root: Path, edition: Edition) -> Path:
+    """Write the site's own words for labels and messages in Traditional characters; returns their folder of locales."""
+    convert = converter(root / "book" / "glossary.ipynb")
+    locales = root / "_build" / "editions" / edition.name / "locale"
+    folder = locales / edition.locale / "LC_MESSAGES"
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in _LOCALES.glob("zh_CN/LC_MESSAGES/*.po"):
+        (folder / file.name).write_text(convert(file.read_text("utf8")).replace("zh_CN", edition.locale), "utf8")
+    return locales

@@ -33,14 +33,20 @@ class Edition:
     @property
     def lang(self) -> str:
         """The value of `<html lang>`."""
-        return LANG_ATTRIBUTE[self.languages[0]]
+        return "zh-TW" if self.traditional else LANG_ATTRIBUTE[self.languages[0]]
+
+    @property
+    def traditional(self) -> bool:
+        """Whether its Chinese is converted to Traditional characters."""
+        return self.locale == "zh_TW"
 
 
 EDITIONS = {
     e.name: e
     for e in (
         Edition("en", "EN", "Inside GPT-2", ("en",), "en", "Search this book"),
-        Edition("zh", "中文", "走进 GPT-2", ("zh",), "zh_CN", "搜索本书"),
+        Edition("zh", "简体", "走进 GPT-2", ("zh",), "zh_CN", "搜索本书"),
+        Edition("zh-tw", "繁體", "走進 GPT-2", ("zh",), "zh_TW", "搜尋本書"),
         # en_GB: Sphinx takes no catalogue for plain "en", and this edition's labels are in both languages.
         Edition("en-zh", "双语", "Inside GPT-2 · 走进 GPT-2", ("en", "zh"), "en_GB", "Search · 搜索"),
     )

@@ -11,6 +11,7 @@ from sphinx.errors import ConfigError
 from sphinx.util.i18n import CatalogInfo
 
 from insidegpt.site.editions import EDITIONS, Titles, in_one_language, select, titles
+from insidegpt.site.traditional import converter, in_traditional
 
 _HERE = Path(__file__).parent
 _FULL_WIDTH = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef“”‘’…—"
@@ -24,6 +25,14 @@ def _edition(app):
     return EDITIONS[name]
 
 
+def _to_traditional(app):
+    return converter(Path(app.srcdir, "book", "glossary.ipynb"))
+
+
+def _in_its_characters(app, notebook):
+    return in_traditional(notebook, _to_traditional(app)) if _edition(app).traditional else notebook
+
+
 def _configure(app, config):
     """The settings that follow from the edition, and part captions such as `Chapters / 章节` in its language."""
     edition = _edition(app)
@@ -32,19 +41,22 @@ def _configure(app, config):
     config.html_favicon = str(_HERE / "static" / "favicon.svg")
     if len(edition.languages) > 1:
         return
-    which = list(EDITIONS).index(edition.name)
+    which = ["en", "zh"].index(edition.languages[0])
     for page in config.external_site_map.values():
         for tree in page.subtrees:
             if tree.caption and " / " in tree.caption:
                 tree.caption = tree.caption.split(" / ")[which]
+                if edition.traditional:
+                    tree.caption = _to_traditional(app)(tree.caption)
 
 
 def _translate_theme(app):
     """Put the site's words for the book theme's labels before the theme's own, some of which are 繁體 in 简体."""
-    folder = _HERE / "locale" / app.config.language / "LC_MESSAGES"
-    if folder.is_dir():
-        CatalogInfo(str(folder), "booktheme", "utf8").write_mo(app.config.language)
-        app.add_message_catalog("booktheme", str(_HERE / "locale"))
+    for locale in app.config.locale_dirs:
+        folder = Path(locale, app.config.language, "LC_MESSAGES")
+        if folder.is_dir():
+            CatalogInfo(str(folder), "booktheme", "utf8").write_mo(app.config.language)
+            app.add_message_catalog("booktheme", locale)
 
 
 def _read_titles(app, env, docnames):
@@ -58,7 +70,8 @@ def _read_titles(app, env, docnames):
 
 def _select_cells(app, docname, text):
     if app.env.doc2path(docname).endswith(".ipynb"):
-        text[0] = json.dumps(select(json.loads(text[0]), _edition(app), app.env.section_titles))
+        selected = select(json.loads(text[0]), _edition(app), app.env.section_titles)
+        text[0] = json.dumps(_in_its_characters(app, selected))
 
 
 def _explicit_label_first(app, doctree):
@@ -83,7 +96,7 @@ def _keep_punctuation_with_maths(app, doctree):
     for formula in list(doctree.findall(nodes.math)):
         siblings, at = formula.parent, formula.parent.index(formula)
         after = siblings[at + 1].astext() if at + 1 < len(siblings) else ""
-        if re.match(r"[，。；：、！？）”’]", after) and isinstance(siblings[at + 1], nodes.Text):
+        if re.match(r"[，。；：、！？）”’」』]", after) and isinstance(siblings[at + 1], nodes.Text):
             together = nodes.inline("", "", formula.deepcopy(), nodes.Text(after[0]), classes=["unbroken"])
             siblings[at : at + 2] = [together, nodes.Text(after[1:])]
 
@@ -104,8 +117,15 @@ def _downloads_in_one_language(app, exception):
     if exception or app.builder.format != "html" or len(languages) > 1:
         return
     for path in Path(app.outdir, "_sources").rglob("*.ipynb"):
-        notebook = in_one_language(json.loads(path.read_text("utf8")), languages[0])
+        notebook = _in_its_characters(app, in_one_language(json.loads(path.read_text("utf8")), languages[0]))
         path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", "utf8")
+
+
+def _copy_buttons_in_traditional(app, exception):
+    """Let the buttons beside code, whose script knows Simplified Chinese alone, speak Traditional."""
+    script = Path(app.outdir, "_static", "copybutton.js")
+    if not exception and _edition(app).traditional and script.is_file():
+        script.write_text(_to_traditional(app)(script.read_text("utf8")).replace("'zh-CN'", "'zh-TW'"), "utf8")
 
 
 def setup(app):
@@ -121,6 +141,7 @@ def setup(app):
     app.connect("doctree-read", _keep_punctuation_with_maths)
     app.connect("html-page-context", _page_context)
     app.connect("build-finished", _downloads_in_one_language)
+    app.connect("build-finished", _copy_buttons_in_traditional, priority=900)  # after Sphinx has copied the script
     app.add_css_file("book.css")
     app.add_js_file("book.js", loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}
