@@ -15,7 +15,10 @@ import yaml
 from insidegpt.errors import UserError
 from insidegpt.site.editions import EDITIONS, Edition
 
-SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "book", "exercises", "src/insidegpt/site")
+SOURCES = (
+    *("_config.yml", "_toc.yml", "requirements.txt", "book", "exercises"),
+    *("src/insidegpt/site", "src/insidegpt/assets/story-gpt2"),
+)
 """What the site is made from, relative to the repository."""
 
 
