@@ -3,7 +3,7 @@
 (() => {
   const { chinese, say, element, svg, begin, slider, choice } = Live;
   const { root, data } = begin(say("Try it: what each head reads", "动手试试：每个头在读什么"));
-  let text = data[Number(chinese)], layer = 0, head = 0, masked = true, query = text.tokens.length - 1;
+  let text = data[Number(chinese)], layer = 0, head = 3, masked = true, query = text.tokens.length - 1, drawn;
 
   // One row of softmax over the keys that may be read.
   function row(i) {
@@ -54,8 +54,8 @@
     heads.show(`${head}`);
 
     tokens.lang = text === data[0] ? "en" : "zh-CN";
-    if (tokens.children.length !== T || tokens.text !== text) {
-      tokens.text = text;
+    if (drawn !== text) { // else the buttons stay, and with them the focus
+      drawn = text;
       tokens.replaceChildren(...text.tokens.map((token, j) =>
         element("button", { type: "button", role: "radio", class: "live-token", onclick: () => choose(j) },
           element("b", {}, token.trim()), element("i"), element("small"))));
@@ -69,9 +69,8 @@
     });
     map.setAttribute("viewBox", `0 0 ${T} ${T}`);
     map.replaceChildren(
-      ...weights.flatMap((shares, i) => shares.map((share, j) =>
-        svg("rect", { class: masked && j > i ? "hidden" : "cell", x: j + 0.04, y: i + 0.04, width: 0.92, height: 0.92,
-          "fill-opacity": masked && j > i ? 1 : share }))),
+      ...weights.flatMap((shares, i) => shares.slice(0, masked ? i + 1 : T).map((share, j) =>
+        svg("rect", { class: "cell", x: j + 0.04, y: i + 0.04, width: 0.92, height: 0.92, "fill-opacity": share }))),
       svg("rect", { class: "row", x: 0, y: query, width: T, height: 1 }));
 
     const best = weights[query].indexOf(Math.max(...weights[query]));

@@ -47,8 +47,9 @@
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) return deal(AT_ONCE);
     let left = AT_ONCE;
     const step = () => {
-      deal(20);
       left -= 20;
+      note.setAttribute("aria-busy", left > 0); // read aloud when it is done
+      deal(20);
       if (left) filling = requestAnimationFrame(step);
     };
     step();
@@ -56,6 +57,7 @@
 
   function start() {
     cancelAnimationFrame(filling);
+    note.setAttribute("aria-busy", false);
     observed = divergence(right);
     counts = Array.from({ length: N_BARS }, () => ({ near: 0, far: 0 }));
     reached = n = 0;
@@ -71,7 +73,7 @@
   const numbers = data.values.map((value, i) =>
     element("button", { type: "button", class: "live-number", onclick: () => turn(i) },
       element("b", {}, value.toFixed(1)), element("small")));
-  const plot = svg("svg", { class: "live-plot", viewBox: "0 0 420 150", role: "img" });
+  const plot = svg("svg", { class: "live-plot", viewBox: "0 0 420 162", role: "img" });
   const note = element("p", { class: "live-note", "aria-live": "polite" });
 
   function draw() {
@@ -94,8 +96,8 @@
       ...bars,
       svg("line", { class: "axis", x1: 10, y1: 120, x2: 410, y2: 120 }),
       svg("line", { class: "observed", x1: line, y1: 4, x2: line, y2: 120 }),
-      ...[0, 0.2, 0.4, 0.6].map((value) => svg("text", { x: x(value), y: 133, "text-anchor": "middle" }, value.toFixed(1))),
-      svg("text", { x: 210, y: 147, "text-anchor": "middle" }, say("divergence (nats)", "散度（奈特）")));
+      ...[0, 0.2, 0.4, 0.6].map((value) => svg("text", { x: x(value), y: 137, "text-anchor": "middle" }, value.toFixed(1))),
+      svg("text", { x: 210, y: 156, "text-anchor": "middle" }, say("divergence (nats)", "散度（奈特）")));
     plot.setAttribute("aria-label", say(
       `Histogram of ${n} divergences after shuffling; the observed one is ${observed.toFixed(4)}.`,
       `打乱 ${n} 次所得散度的直方图；观察值是 ${observed.toFixed(4)}。`));

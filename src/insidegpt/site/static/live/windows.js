@@ -3,7 +3,7 @@
 (() => {
   const { chinese, say, element, svg, begin, slider, choice } = Live;
   const { root, data } = begin(say("Try it: windows over a text", "动手试试：窗口在文本上滑动"));
-  let text = data[Number(chinese)], length = 8, stride = 4, shown = 0;
+  let text = data[Number(chinese)], length = 8, stride = 4, shown = 1;
 
   // As insidegpt.perplexity.sliding_windows: reads begin … end - 1, scores first … end - 1.
   function slidingWindows() {
