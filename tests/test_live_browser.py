@@ -163,7 +163,7 @@ def test_the_windows_and_their_perplexity_are_pythons(page, opened):
     assert int(stride.input_value()) == 1
     figure.locator("select").select_option("中文")
     check(language=1)
-    figure.locator("svg").click(position={"x": 20, "y": 140})
+    figure.locator("svg").click(position={"x": 20, "y": 143})
     assert int(which.input_value()) == int(which.get_attribute("max"))
 
 
