@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from insidegpt.divergence import js_divergence
 from insidegpt.models import SHIPPED, load_model
 from insidegpt.perplexity import sliding_windows, strided_perplexity
 from insidegpt.site import live
@@ -51,6 +52,15 @@ def test_the_permutation_test_begins_with_the_numbers_and_bins_of_the_chapter():
     assert torch.equal(values[right], chapter["right"])
     assert torch.equal(values[~right], chapter["wrong"])
     assert torch.equal(torch.tensor(begun["edges"]), chapter["edges"])
+
+
+def test_the_permutation_test_of_the_model_is_the_one_of_the_chapter():
+    tested = live.permutation(**asked_for("permutation"))[1]
+    bins, right = torch.tensor(tested["bins"]), torch.tensor(tested["right"])
+    groups = [torch.bincount(bins[group], minlength=tested["n_bins"]) / group.sum() for group in (right, ~right)]
+    cells = json.loads((ROOT / "book" / "probing.ipynb").read_text("utf8"))["cells"]
+    printed = "".join(line for c in cells for o in c.get("outputs", []) for line in o.get("text", []))
+    assert f"JSD {js_divergence(*groups):.4f}, as before" in printed
 
 
 @pytest.mark.parametrize(("length", "stride"), [(8, 7), (8, 4), (2, 1), (16, 5)])

@@ -9,9 +9,10 @@ import re
 import pytest
 import torch
 
-from insidegpt.divergence import js_divergence
+from insidegpt.divergence import js_divergence, permutation_test
 from insidegpt.models import SHIPPED, load_model
 from insidegpt.perplexity import sliding_windows, strided_perplexity
+from insidegpt.site import live
 from insidegpt.site.editions import EDITIONS
 from test_browser import CLIPPED, browser, page, pytestmark  # noqa: F401
 from test_live import CHAPTERS, asked_for
@@ -221,13 +222,13 @@ def test_the_permutation_test_is_pythons(page, opened):
 
     def said():
         observed, n, reached, p = re.search(
-            rf"Observed: {NUMBER}\. Of {NUMBER} shuffles {NUMBER} reach it: .* = {NUMBER}\.", note.inner_text()
+            rf"Observed: {NUMBER}\. Of {NUMBER} others {NUMBER} reach it: .* = {NUMBER}\.", note.inner_text()
         ).groups()
         assert float(p) == pytest.approx((1 + int(reached)) / (1 + int(n)), abs=1e-4)
         return float(observed), int(n), float(p)
 
     assert said() == (pytest.approx(divergence(right), abs=1e-4), 0, 1)
-    figure.get_by_role("button", name="shuffle once").press("Enter")
+    figure.get_by_role("button", name="once").press("Enter")
     assert said()[1] == 1
     for _ in range(4):
         figure.get_by_role("button", name="1000 times").click()  # at once, since motion is not wanted
@@ -243,10 +244,28 @@ def test_the_permutation_test_is_pythons(page, opened):
     assert not math.isnan(said()[0])  # the last one stays: a group without numbers has no histogram
 
 
+@pytest.mark.parametrize("circular", [False, True], ids=["shuffled", "turned"])
+def test_the_permutation_test_of_the_models_last_layer_is_pythons(page, opened, circular):
+    page.emulate_media(reduced_motion="reduce")
+    figure = opened("permutation")
+    figure.locator("select").select_option(index=1)
+    assert figure.locator(".live-number").first.is_hidden()
+    if circular:
+        figure.get_by_role("checkbox").press("Space")
+    for _ in range(4):
+        figure.get_by_role("button", name="1000 times").click()
+    said = figure.locator("p[aria-live]").inner_text()
+    tested = live.permutation(**asked_for("permutation"))[1]
+    values, hits = torch.tensor([tested["bins"]], dtype=torch.float32), torch.tensor(tested["right"])
+    test = permutation_test(values, hits, tested["n_bins"], 4000, torch.Generator().manual_seed(0), circular=circular)
+    assert float(re.search(rf"Observed: {NUMBER}\.", said)[1]) == pytest.approx(test.observed.item(), abs=1e-4)
+    assert float(re.search(rf"= {NUMBER}\.$", said)[1]) == pytest.approx(test.p_value.item(), abs=0.015)
+
+
 def test_the_histogram_fills_before_the_readers_eyes(opened):
     figure = opened("permutation")
     figure.get_by_role("button", name="1000 times").click()
     figure.locator("p[aria-live][aria-busy=false]").wait_for()
-    assert "Of 1000 shuffles" in figure.locator("p[aria-live]").inner_text()
+    assert "Of 1000 others" in figure.locator("p[aria-live]").inner_text()
     heights = figure.locator("svg rect").evaluate_all("all => all.map((bar) => Number(bar.getAttribute('height')))")
     assert max(heights) > 50

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import html
 import json
+import math
+from bisect import bisect_right
 from typing import TYPE_CHECKING
 
 from docutils import nodes
@@ -48,9 +50,45 @@ def softmax(words: list[str], scores: list[float]) -> dict:
     return {"words": words, "scores": scores}
 
 
-def permutation(values: list[float], right: list[bool], edges: list[float]) -> dict:
-    """Measured values, the group of each, and the edges between the bins of their histogram."""
-    return {"values": values, "right": right, "edges": edges}
+def permutation(values: list[float], right: list[bool], edges: list[float], n_bins: int) -> list[dict]:
+    """Two sets of values to test, as the bin and the group of each: the ones given, and some of the shipped model.
+
+    The latter are the log norms of what the last layer's attention adds at each token of a window from the middle of
+    the test stories, in `n_bins` bins of equal width; a token is right where the model foresees the next one.
+    """
+    import torch
+
+    from insidegpt.models import SHIPPED, load_model
+    from insidegpt.texts import load_text
+
+    model, tokenizer = load_model(SHIPPED, "cpu")
+    ids = tokenizer(load_text("story/test/en"), return_tensors="pt").input_ids[0]
+    length = model.config.n_positions
+    window = ids[len(ids) // 2 :][: length + 1]
+    added = []
+    hook = model.transformer.h[-1].attn.c_proj.register_forward_hook(lambda *call: added.append(call[-1][0]))
+    try:
+        with torch.inference_mode():
+            hits = model(window[None, :-1]).logits[0].argmax(dim=-1) == window[1:]
+    finally:
+        hook.remove()
+    norms = added[0].norm(dim=-1).log()
+    inner = torch.linspace(norms.min(), norms.max(), n_bins + 1)[1:-1]
+    return [
+        {
+            "values": values,
+            "bins": [bisect_right(edges[1:-1], value) for value in values],
+            "n_bins": len(edges) - 1,
+            "right": right,
+            "most": math.log(2),
+        },
+        {
+            "bins": torch.bucketize(norms, inner, right=True).tolist(),
+            "n_bins": n_bins,
+            "right": hits.tolist(),
+            "most": 0.3,  # shuffled labels give much less than ln 2 here
+        },
+    ]
 
 
 def windows(story: int, n_tokens: int) -> list[dict]:

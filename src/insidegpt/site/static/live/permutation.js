@@ -1,23 +1,27 @@
 // A permutation test: labels dealt anew again and again, and a histogram that fills.
 "use strict";
 (() => {
-  const { say, element, svg, begin, button } = Live;
+  const { say, element, svg, begin, choice, button } = Live;
   const { root, data } = begin(say("Try it: deal the labels anew", "动手试试：重新分发标签"));
-  const N_BARS = 14, MOST = Math.LN2, AT_ONCE = 1000;
-  const binOf = data.values.map((value) => data.edges.slice(1, -1).filter((edge) => value >= edge).length);
-  let right, observed, counts, reached, n, filling;
+  const N_BARS = 28, AT_ONCE = 1000;
+  let set = data[0], circular = false, right, observed, counts, reached, n, filling;
 
   // Jensen–Shannon divergence of the two groups' histograms, in nats; rounded, so that equal ones compare as equal.
   function divergence(labels) {
     const groups = [true, false].map((group) => {
-      const bins = Array(data.edges.length - 1).fill(0);
-      labels.forEach((label, i) => { if (label === group) bins[binOf[i]] += 1; });
+      const bins = Array(set.n_bins).fill(0);
+      labels.forEach((label, i) => { if (label === group) bins[set.bins[i]] += 1; });
       const size = bins.reduce((a, b) => a + b);
       return bins.map((count) => count / size);
     });
     const kl = (p, m) => p.reduce((sum, share, i) => sum + (share > 0 ? share * Math.log(share / m[i]) : 0), 0);
     const mixture = groups[0].map((share, i) => (share + groups[1][i]) / 2);
     return Number(((kl(groups[0], mixture) + kl(groups[1], mixture)) / 2).toFixed(9));
+  }
+
+  function turned(labels) {
+    const by = Math.floor(Math.random() * labels.length);
+    return [...labels.slice(by), ...labels.slice(0, by)];
   }
 
   function shuffled(labels) {
@@ -29,11 +33,11 @@
     return dealt;
   }
 
-  const barOf = (value) => Math.min(N_BARS - 1, Math.floor((value / MOST) * N_BARS));
+  const barOf = (value) => Math.min(N_BARS - 1, Math.floor((value / set.most) * N_BARS));
 
   function deal(times) {
     for (let i = 0; i < times; i++) {
-      const value = divergence(shuffled(right)), far = value >= observed;
+      const value = divergence(circular ? turned(right) : shuffled(right)), far = value >= observed;
       counts[barOf(value)][far ? "far" : "near"] += 1;
       reached += far;
       n += 1;
@@ -64,27 +68,46 @@
     draw();
   }
 
-  function turn(i) {
+  function move(i) {
     const changed = right.with(i, !right[i]);
     if (changed.includes(true) && changed.includes(false)) right = changed; // a group without numbers has no histogram
     start();
   }
 
-  const numbers = data.values.map((value, i) =>
-    element("button", { type: "button", class: "live-number", onclick: () => turn(i) },
+  function take(chosen) {
+    set = chosen;
+    right = [...set.right];
+    buttons.hidden = !set.values;
+    about.textContent = set.values
+      ? say("Eight numbers and their labels. Press a number to move it to the other group.",
+        "八个数和各自的标签。按一个数，就把它移到另一组。")
+      : say(`What the last layer’s attention adds at ${right.length} tokens, in ${set.n_bins} bins; a token is right where the next one was foreseen.`,
+        `最后一层的注意力在 ${right.length} 个词元处的调整，分成 ${set.n_bins} 个箱子；下一个词元被料中的算“对”。`);
+    start();
+  }
+
+  const which = choice(say("numbers", "数据"), [say("eight numbers", "八个数"), say("the model’s last layer", "模型的最后一层")],
+    (index) => take(data[index]));
+  const about = element("p", { class: "live-note" });
+  const numbers = data[0].values.map((value, i) =>
+    element("button", { type: "button", class: "live-number", onclick: () => move(i) },
       element("b", {}, value.toFixed(1)), element("small")));
+  const buttons = element("div", { class: "live-tokens" }, ...numbers);
+  const box = element("input", { type: "checkbox", onchange: () => { circular = box.checked; start(); } });
+  const circle = element("label", { class: "live-check" }, box,
+    say("turn the labels in a circle instead of shuffling them", "不打乱标签，而是沿圆圈转动"));
   const plot = svg("svg", { class: "live-plot", viewBox: "0 0 420 162", role: "img" });
   const note = element("p", { class: "live-note", "aria-live": "polite" });
 
   function draw() {
-    numbers.forEach((node, i) => {
+    if (set.values) numbers.forEach((node, i) => {
       node.setAttribute("aria-pressed", right[i]);
       node.lastChild.textContent = right[i] ? say("right", "对") : say("wrong", "错");
     });
     const highest = Math.max(1, ...counts.map(({ near, far }) => near + far));
-    const x = (value) => 10 + (400 * value) / MOST;
+    const x = (value) => 10 + (400 * value) / set.most;
     const bars = counts.flatMap(({ near, far }, i) => {
-      const [left, width] = [x((i * MOST) / N_BARS) + 1, 400 / N_BARS - 2];
+      const [left, width] = [x((i * set.most) / N_BARS) + 1, 400 / N_BARS - 2];
       const [low, high] = [(110 * near) / highest, (110 * far) / highest];
       return [
         svg("rect", { class: "near", x: left, y: 120 - low, width, height: low }),
@@ -96,27 +119,23 @@
       ...bars,
       svg("line", { class: "axis", x1: 10, y1: 120, x2: 410, y2: 120 }),
       svg("line", { class: "observed", x1: line, y1: 4, x2: line, y2: 120 }),
-      ...[0, 0.2, 0.4, 0.6].map((value) => svg("text", { x: x(value), y: 137, "text-anchor": "middle" }, value.toFixed(1))),
+      ...[0, 0.1, 0.2, 0.4, 0.6].filter((value) => value < set.most).map((value) => svg("text", { x: x(value), y: 137, "text-anchor": "middle" }, value.toFixed(1))),
       svg("text", { x: 210, y: 156, "text-anchor": "middle" }, say("divergence (nats)", "散度（奈特）")));
     plot.setAttribute("aria-label", say(
-      `Histogram of ${n} divergences after shuffling; the observed one is ${observed.toFixed(4)}.`,
-      `打乱 ${n} 次所得散度的直方图；观察值是 ${observed.toFixed(4)}。`));
+      `Histogram of ${n} divergences with labels dealt anew; the observed one is ${observed.toFixed(4)}.`,
+      `重新分发标签 ${n} 次所得散度的直方图；观察值是 ${observed.toFixed(4)}。`));
     const p = ((1 + reached) / (1 + n)).toFixed(4);
     note.textContent = say(
-      `Observed: ${observed.toFixed(4)}. Of ${n} shuffles ${reached} reach it: p = (1 + ${reached}) / (1 + ${n}) = ${p}.`,
-      `观察值：${observed.toFixed(4)}。打乱 ${n} 次，有 ${reached} 次不小于它：p = (1 + ${reached}) / (1 + ${n}) = ${p}。`);
+      `Observed: ${observed.toFixed(4)}. Of ${n} others ${reached} reach it: p = (1 + ${reached}) / (1 + ${n}) = ${p}.`,
+      `观察值：${observed.toFixed(4)}。重新分发 ${n} 次，有 ${reached} 次不小于它：p = (1 + ${reached}) / (1 + ${n}) = ${p}。`);
   }
 
   root.append(
-    element("p", { class: "live-note" }, say(
-      "Eight numbers and their labels. Press a number to move it to the other group.",
-      "八个数和各自的标签。按一个数，就把它移到另一组。")),
-    element("div", { class: "live-tokens" }, ...numbers),
+    which.node, about, buttons, circle,
     element("div", { class: "live-buttons" },
-      button(say("shuffle once", "打乱一次"), () => deal(1)),
-      button(say("1000 times", "打乱 1000 次"), fill),
-      button(say("as in the chapter", "恢复成书中的标签"), () => { right = [...data.right]; start(); })),
+      button(say("once", "一次"), () => deal(1)),
+      button(say("1000 times", "1000 次"), fill),
+      button(say("start again", "从头再来"), () => take(set))),
     plot, note);
-  right = [...data.right];
-  start();
+  take(set);
 })();
