@@ -28,7 +28,7 @@ const Live = (() => {
 
   // A labelled slider whose words are shown beside it and read aloud: change(value) hears of every move.
   const slider = (label, { min, max, step = 1, name = label, change }) => {
-    const shown = element("output", { class: "live-value" });
+    const shown = element("output", { class: "live-value", "aria-live": "off" });
     const moved = () => change(Number(input.value));
     const input = element("input", { type: "range", min, max, step, "aria-label": name, oninput: moved });
     const show = (words) => {
