@@ -16,7 +16,10 @@ from insidegpt.errors import UserError
 from insidegpt.site.editions import EDITIONS, Edition
 from insidegpt.site.traditional import converter
 
-SOURCES = ("_config.yml", "_toc.yml", "requirements.txt", "book", "exercises", "src/insidegpt/site")
+SOURCES = (
+    *("_config.yml", "_toc.yml", "requirements.txt", "book", "exercises"),
+    *("src/insidegpt/site", "src/insidegpt/assets/story-gpt2"),
+)
 """What the site is made from, relative to the repository."""
 
 _LOCALES = Path(__file__).with_name("locale")

@@ -11,6 +11,7 @@ from sphinx.errors import ConfigError
 from sphinx.util.i18n import CatalogInfo
 
 from insidegpt.site.editions import EDITIONS, Titles, in_one_language, select, titles
+from insidegpt.site.live import place_figures
 from insidegpt.site.traditional import converter, in_traditional
 
 _HERE = Path(__file__).parent
@@ -139,6 +140,7 @@ def setup(app):
     app.connect("doctree-read", _explicit_label_first, priority=400)  # before the table of contents is collected
     app.connect("doctree-read", _join_chinese_lines)
     app.connect("doctree-read", _keep_punctuation_with_maths)
+    app.connect("doctree-resolved", place_figures)
     app.connect("html-page-context", _page_context)
     app.connect("build-finished", _downloads_in_one_language)
     app.connect("build-finished", _copy_buttons_in_traditional, priority=900)  # after Sphinx has copied the script

@@ -1,0 +1,51 @@
+// What the live figures share: their place, the page's language, elements and controls.
+"use strict";
+const Live = (() => {
+  const chinese = document.documentElement.lang.startsWith("zh");
+  const say = (en, zh) => (chinese ? zh : en);
+
+  const fill = (node, attributes, children) => {
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else node.setAttribute(name, value);
+    }
+    node.append(...children);
+    return node;
+  };
+  const element = (name, attributes = {}, ...children) => fill(document.createElement(name), attributes, children);
+  const svg = (name, attributes = {}, ...children) =>
+    fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
+
+  // The place that the running script draws into, with a title, and the data to draw. 繁體 pages get these words too.
+  const begin = (title) => {
+    const root = document.currentScript.parentElement;
+    if (chinese) root.lang = "zh-CN";
+    root.setAttribute("role", "group");
+    root.setAttribute("aria-label", title);
+    root.append(element("p", { class: "live-title" }, title));
+    return { root, data: JSON.parse(root.dataset.values) };
+  };
+
+  // A labelled slider whose words are shown beside it and read aloud: change(value) hears of every move.
+  const slider = (label, { min, max, step = 1, name = label, change }) => {
+    const shown = element("output", { class: "live-value", "aria-live": "off" });
+    const moved = () => change(Number(input.value));
+    const input = element("input", { type: "range", min, max, step, "aria-label": name, oninput: moved });
+    const show = (words) => {
+      shown.value = words;
+      input.setAttribute("aria-valuetext", words);
+    };
+    return { node: element("label", { class: "live-slider" }, element("span", {}, label), input, shown), input, show };
+  };
+
+  // A list to choose from: change(index) hears of every choice.
+  const choice = (label, options, change) => {
+    const list = element("select", { onchange: () => change(list.selectedIndex) });
+    list.append(...options.map((option) => element("option", {}, option)));
+    return { node: element("label", { class: "live-choice" }, element("span", {}, label), list), list };
+  };
+
+  const button = (label, press) => element("button", { type: "button", onclick: press }, label);
+
+  return { chinese, say, element, svg, begin, slider, choice, button };
+})();
