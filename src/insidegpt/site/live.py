@@ -99,6 +99,7 @@ def windows(story: int, n_tokens: int) -> list[dict]:
     """
     import torch
     from torch.nn.functional import cross_entropy
+    from torch.nn.utils.rnn import pad_sequence
 
     from insidegpt.models import SHIPPED, load_model
     from insidegpt.texts import load_text
@@ -108,12 +109,12 @@ def windows(story: int, n_tokens: int) -> list[dict]:
     for language in ("en", "zh"):
         text = load_text(f"story/test/{language}").split(tokenizer.eos_token)[1 + story]
         ids = tokenizer(text, return_tensors="pt").input_ids[0, :n_tokens]
-        nats = []
-        for begin in range(n_tokens - 1):
-            with torch.inference_mode():
-                logits = model(ids[None, begin:-1]).logits[0]
-            losses = cross_entropy(logits, ids[begin + 1 :], reduction="none")
-            nats.append([round(loss, 4) for loss in losses.tolist()])
+        begins = range(n_tokens - 1)
+        read = pad_sequence([ids[begin:-1] for begin in begins], batch_first=True)  # no token sees the padding after it
+        targets = pad_sequence([ids[begin + 1 :] for begin in begins], batch_first=True, padding_value=-100)
+        with torch.inference_mode():
+            losses = cross_entropy(model(read).logits.mT, targets, reduction="none").tolist()
+        nats = [[round(loss, 4) for loss in row[: n_tokens - 1 - begin]] for begin, row in enumerate(losses)]
         texts.append({"tokens": [tokenizer.decode([i]) for i in ids.tolist()], "nats": nats})
     return texts
 
