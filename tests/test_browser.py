@@ -20,6 +20,7 @@ PAGES = [
     "book/preface",
     "book/attention",
     "exercises/attention/attention",
+    "book/exercises",
     "book/glossary",
     "book/references",
     "search",
