@@ -87,8 +87,8 @@ def with_overview(page: dict, chapters: list[Chapter]) -> dict:
     cells = []
     for cell in page["cells"]:
         if language(cell) is None and _OVERVIEW.match(source(cell)):
-            for text in [_totals(chapters), *map(_section, chapters)]:
-                cells += [_markdown(text[lang], lang) for lang in ("en", "zh")]
+            for number, text in enumerate([_totals(chapters), *map(_section, chapters)]):
+                cells += [_markdown(text[lang], lang, f"overview-{number}-{lang}") for lang in ("en", "zh")]
         else:
             cells.append(cell)
     return copy.deepcopy(page) | {"cells": cells}
@@ -100,8 +100,8 @@ def download(name: str, lang: str, to_root: str) -> str:
     return f'<a href="{to_root}_sources/exercises/{name}/{name}.ipynb" download>{words}</a>'
 
 
-def _markdown(text: str, lang: str) -> dict:
-    return {"cell_type": "markdown", "metadata": {"tags": [f"lang-{lang}"]}, "source": text}
+def _markdown(text: str, lang: str, name: str) -> dict:
+    return {"cell_type": "markdown", "id": name, "metadata": {"tags": [f"lang-{lang}"]}, "source": text}
 
 
 def _totals(chapters: list[Chapter]) -> dict[str, str]:
