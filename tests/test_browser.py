@@ -4,11 +4,12 @@ import os
 import shutil
 import threading
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 
 import pytest
 
 from insidegpt.site.editions import EDITIONS
+from insidegpt.site.serve import Pages
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(
@@ -20,6 +21,7 @@ PAGES = [
     "book/preface",
     "book/attention",
     "exercises/attention/attention",
+    "book/exercises",
     "book/glossary",
     "book/references",
     "search",
@@ -39,12 +41,7 @@ def browser():
 @pytest.fixture(scope="module")
 def url(site):
     """The site served on this machine."""
-
-    class Quiet(SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=site))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Pages, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -211,3 +208,82 @@ def test_light_and_dark_follow_the_readers_system(page, url, scheme, dark):
     page.emulate_media(color_scheme=scheme)
     page.goto(f"{url}/zh/book/attention.html")
     assert (page.locator("body").evaluate(LUMINANCE) < 0.5) == dark
+
+
+@pytest.mark.parametrize("base", ["served", "files"])
+def test_arrow_keys_turn_pages(page, url, site, base):
+    base = url if base == "served" else site.as_uri()
+    page.goto(f"{base}/zh/book/attention.html")
+    page.locator("article p").nth(1).click(position={"x": 2, "y": 2})  # a reader who has clicked into the text
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/zh/exercises/attention/attention.html")
+    page.locator("article .headerlink").first.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**/zh/book/attention.html")
+
+
+@pytest.mark.parametrize("keys", ["Alt+ArrowRight", "Control+ArrowRight", "Shift+ArrowRight"])
+def test_arrow_keys_with_another_key_belong_to_the_browser(page, url, keys):
+    page.goto(f"{url}/en/book/attention.html")
+    page.keyboard.press(keys)
+    page.wait_for_timeout(200)
+    assert page.url.endswith("/en/book/attention.html")
+
+
+def test_arrow_keys_move_in_a_field_and_in_code_that_scrolls(page, url):
+    page.goto(f"{url}/en/book/attention.html")
+    page.evaluate("""() => {
+        const field = document.querySelector("article").appendChild(document.createElement("input"));
+        field.value = "words"; field.focus(); field.setSelectionRange(0, 0); }""")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.selectionStart") == 1
+    page.evaluate("""() => { const code = document.querySelector("pre"); code.tabIndex = 0; code.focus(); }""")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_timeout(200)
+    assert page.url.endswith("/en/book/attention.html")
+
+
+@pytest.mark.parametrize("base", ["served", "files"])
+def test_a_button_copies_the_code_of_a_cell(page, url, site, base):
+    base = url if base == "served" else site.as_uri()
+    page.goto(f"{base}/zh/exercises/attention/attention.html")
+    button = page.locator("button.copybtn").first
+    assert button.get_attribute("data-tooltip") == "复制"
+    button.click()
+    page.evaluate("() => { const e = document.body.appendChild(document.createElement('textarea')); e.focus(); }")
+    page.keyboard.press("Control+V")
+    code = page.locator("div.cell pre").first.inner_text()
+    assert page.evaluate("document.activeElement.value").strip() == code.strip() != ""
+
+
+CUT_OFF = """() => [...document.querySelectorAll("article :is(pre, table, .katex-display, .highlight)")]
+  .filter((e) => e.getClientRects().length && e.scrollWidth > e.clientWidth + 1).map((e) => e.innerText.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_nothing_is_cut_off_on_paper(page, url, edition):
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4 with margins of a centimetre
+    for name in [*PAGES[:-1], "book/probing"]:  # probing has the widest formula
+        page.goto(f"{url}/{edition}/{name}.html")
+        assert page.evaluate(CUT_OFF) == [], name
+        assert page.evaluate(CLIPPED) == [], name
+
+
+def test_the_exercises_need_no_script(browser, url):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{url}/en/book/exercises.html")
+    page.get_by_role("link", name="Self-attention that shows its weights").click()
+    assert page.url.endswith("/exercises/attention/attention.html#ex-self-attention")
+    with page.expect_download() as kept:
+        page.get_by_role("link", name="Download the notebook").click()
+    assert kept.value.suggested_filename == "attention.ipynb"
+    context.close()
+
+
+def test_an_address_that_leads_nowhere_is_answered_in_all_languages(page, url):
+    page.goto(f"{url}/en/no/such/page.html")
+    assert page.locator("main").evaluate("e => [...e.querySelectorAll('p')].map(p => p.lang)") == ["en", "zh-CN"]
+    page.get_by_role("link", name="打开本书").click()
+    page.wait_for_url("**/zh/book/preface.html")

@@ -18,6 +18,7 @@ PAGES = [
     "exercises/attention/attention",
     "book/gpt2",
     "exercises/gpt2/gpt2",
+    "book/exercises",
     "book/glossary",
     "book/references",
 ]

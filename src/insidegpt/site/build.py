@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from insidegpt.errors import UserError
+from insidegpt.site.beside import write_beside
 from insidegpt.site.editions import EDITIONS, Edition
 from insidegpt.site.traditional import converter
 
@@ -46,7 +48,7 @@ def main(root: Path) -> None:
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each edition is built by a process of its own
         list(pool.map(build, EDITIONS.values()))
-    shutil.copyfile(Path(__file__).with_name("landing.html"), site / "index.html")
+    write_beside(site, base_url(root))
     print(f"The book lies in {os.path.relpath(site)}: open {os.path.relpath(site / 'index.html')} in a browser.")
 
 
@@ -74,7 +76,8 @@ def _build_edition(root: Path, edition: Edition, target: Path) -> None:
     with log.open("w") as said:
         built = subprocess.run([jupyter_book, "build", *where, "-W", "--keep-going"], stdout=said, stderr=said)
     if built.returncode != 0:
-        print(*(line for line in log.read_text().splitlines() if "WARNING" in line or "ERROR" in line), sep="\n")
+        faults = re.compile(r"WARNING|ERROR|^Handler .* threw an exception")
+        print(*(line for line in log.read_text().splitlines() if faults.search(line)), sep="\n")
         raise UserError(
             f"The {edition.name} edition was not built: mend what stands above (all of it is in {log}).",
             f"{edition.name} 版没有生成：请先解决上面的问题（完整记录在 {log}）。",
@@ -83,12 +86,20 @@ def _build_edition(root: Path, edition: Edition, target: Path) -> None:
     shutil.copytree(out / "_build" / "html", target, ignore=shutil.ignore_patterns(*UNNEEDED))
 
 
+def base_url(root: Path) -> str:
+    """The address at which the site will stand, ending in `/`, as `_config.yml` has it; '' where it names none."""
+    base = yaml.safe_load((root / "_config.yml").read_text("utf8"))["html"]["baseurl"]
+    return base and base.rstrip("/") + "/"
+
+
 def edition_config(root: Path, edition: Edition) -> dict:
     """The repository's `_config.yml` with what differs in this edition (Sphinx wants it before it starts)."""
     config = yaml.safe_load((root / "_config.yml").read_text("utf8"))
     config["title"] = edition.title
     if edition.traditional:
         config["copyright"] = converter(root / "book" / "glossary.ipynb")(config["copyright"])
+    if base := base_url(root):
+        config["html"]["baseurl"] = f"{base}{edition.name}/"
     sphinx = config["sphinx"]["config"]
     sphinx |= {"language": edition.locale, "edition": edition.name, "edition_switcher": True}
     sphinx["locale_dirs"] = [str(_traditional_messages(root, edition) if edition.traditional else _LOCALES)]

@@ -52,7 +52,7 @@ EDITIONS = {
     )
 }
 
-_HEADING = re.compile(r"\A(?P<label>(?:\([\w:-]+\)=\s*\n)?)(?P<marks>#{1,6}) +(?P<title>.+?)\s*(?:\n|\Z)")
+HEADING = re.compile(r"\A(?P<label>(?:\([\w:-]+\)=\s*\n)?)(?P<marks>#{1,6}) +(?P<title>.+?)\s*(?:\n|\Z)")
 _ROLE = re.compile(r"\{(?P<role>ref|doc|numref)\}`(?P<target>[^`<>]+)`")
 _LABEL_OR_NAME = re.compile(r"^\([\w:-]+\)=\s*\n|^:(?:name|label): .*\n", re.M)
 
@@ -86,7 +86,7 @@ def titles(notebook: dict, docname: str) -> Titles:
     """The titles of a notebook's headings by label; the page's own also under `/docname`."""
     found: Titles = {}
     for cell in notebook["cells"]:
-        heading, lang = _HEADING.match(source(cell)), language(cell)
+        heading, lang = HEADING.match(source(cell)), language(cell)
         if heading is None or lang is None:
             continue
         label = heading["label"].strip()[1:-2]
@@ -135,7 +135,7 @@ def _choose_caption(cell: dict, languages: Iterable[str]) -> None:
 
 def _join_pair(first: dict, second: dict, titles: Titles) -> None:
     """Write the pair's common heading and both bodies, each in a div of its language, into the two cells."""
-    heads = [_HEADING.match(source(cell)) for cell in (first, second)]
+    heads = [HEADING.match(source(cell)) for cell in (first, second)]
     bodies = [source(cell)[head.end() if head else 0 :] for cell, head in zip((first, second), heads, strict=True)]
     head = ""
     if all(heads):

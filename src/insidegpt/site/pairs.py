@@ -56,7 +56,7 @@ def problems(notebook: dict) -> Iterator[str]:
         if cell["cell_type"] != "markdown":
             yield from _code_problems(at, cell)
         elif lang is None:
-            words = _prose(text)
+            words = prose(text)
             if _HAN.search(words) or re.search(r"[A-Za-z]{3,} [a-z]{2,}", words):
                 yield f"cell {at}: prose without a language tag"
         elif lang == "en":
@@ -85,17 +85,17 @@ def _code_problems(at: int, cell: dict) -> Iterator[str]:
 
 
 def _pair_problems(at: int, en: str, zh: str) -> Iterator[str]:
-    if _HAN.search(re.sub(r"（[^）]*）|\([^)]*\)|“[^”]*”|\"[^\"]*\"|\*[^*]*\*", "", _prose(en))):
+    if _HAN.search(re.sub(r"（[^）]*）|\([^)]*\)|“[^”]*”|\"[^\"]*\"|\*[^*]*\*", "", prose(en))):
         yield f"cell {at}: Chinese characters in the English cell"
-    words, characters = len(re.findall(r"[A-Za-z]+", _prose(en))), len(_HAN.findall(_prose(zh)))
+    words, characters = len(re.findall(r"[A-Za-z]+", prose(en))), len(_HAN.findall(prose(zh)))
     low, high = _CHARACTERS_A_WORD
     if characters == 0 and words > 0:
         yield f"cell {at + 1}: no Chinese in the Chinese cell"
     elif words >= 20 and not low <= characters / words <= high:
         yield f"cell {at}: {words} English words against {characters} Chinese characters"
-    if found := re.search(r"[\u4e00-\u9fff][,;:?!]|[\u4e00-\u9fff]\.(?:\s|$)", _prose(zh)):
+    if found := re.search(r"[\u4e00-\u9fff][,;:?!]|[\u4e00-\u9fff]\.(?:\s|$)", prose(zh)):
         yield f"cell {at + 1}: half-width punctuation after a Chinese character: {found[0]}"
-    if found := re.search(r"[\u4e00-\u9fff，。；：、] +[\u4e00-\u9fff，。；：、]", _prose(zh)):
+    if found := re.search(r"[\u4e00-\u9fff，。；：、] +[\u4e00-\u9fff，。；：、]", prose(zh)):
         yield f"cell {at + 1}: a space between Chinese characters: {found[0]}"
     if re.search(r"^\s*\$\$ *\([\w-]+\)|\$\$ *\([\w-]+\) *$", en, re.M):
         yield f"cell {at}: a labelled equation belongs in a shared cell"
@@ -113,10 +113,10 @@ def _ready(text: str, name: str) -> str:
     """The text in which one kind of mark is sought: roles hold no inline code, maths and code hold no numbers."""
     if name == "inline code":
         return _ROLE.sub(" ", text)
-    return _prose(text) if name == "number" else text
+    return prose(text) if name == "number" else text
 
 
-def _prose(text: str) -> str:
+def prose(text: str) -> str:
     """The words that a reader reads: without maths, code, roles, addresses, directives' lines and tags."""
     text = re.sub(r"```.*?```|\$\$.*?\$\$|\$[^$\n]+\$|\{[\w:]+\}`[^`]*`|`[^`]*`", "¤", text, flags=re.S)
     text = re.sub(r"\]\([^)]*\)|https?://\S+|<[^>]+>", "]", text)

@@ -2,17 +2,32 @@
 
 import sys
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from insidegpt.errors import UserError
 
 
-class _Quiet(SimpleHTTPRequestHandler):
-    """Serves files without a line per request."""
+class Pages(SimpleHTTPRequestHandler):
+    """Serves files without a line per request, and the site's own page where there is none."""
 
     def log_message(self, format: str, *args) -> None:
         """Say nothing."""
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Answer with 404.html where an address leads nowhere."""
+        page = Path(self.directory, "404.html")
+        if code != HTTPStatus.NOT_FOUND or not page.is_file():
+            super().send_error(code, message, explain)
+            return
+        body = page.read_bytes()
+        self.send_response(code)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
 class _Server(ThreadingHTTPServer):
@@ -30,7 +45,7 @@ def serve(site: Path, port: int) -> None:
     if not (site / "index.html").is_file():
         raise UserError("There is no site yet: run `make book` first.", "网站尚未生成：请先运行 `make book`。")
     try:
-        server = _Server(("127.0.0.1", port), partial(_Quiet, directory=site))
+        server = _Server(("127.0.0.1", port), partial(Pages, directory=site))
     except OSError as error:
         raise UserError(
             f"Port {port} cannot be used ({error.strerror}): run `.venv/bin/insidegpt serve --port {port + 1}`.",

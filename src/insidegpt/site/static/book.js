@@ -14,3 +14,12 @@ for (const link of document.querySelectorAll('a[href$=".ipynb"]')) {
   link.download = "";
   link.removeAttribute("target");
 }
+
+// The left and right arrow keys turn pages, unless they are needed where the reader is: in a field, a control, or something that scrolls.
+document.addEventListener("keydown", (event) => {
+  const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
+  if (!rel || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (event.target.closest("input, textarea, select, button, summary, dialog, video, audio, [contenteditable], :is([role], [tabindex]):not(main, article, section, nav)")) return;
+  const link = document.querySelector(`link[rel="${rel}"]`);
+  if (link) location.assign(link.href);
+});
