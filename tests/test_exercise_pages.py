@@ -75,7 +75,7 @@ def test_the_overview_stands_where_the_page_asks_for_it_in_both_languages():
         assert heading in sources(made, lang)[-1]
 
 
-@pytest.mark.parametrize("edition", ["en", "zh", "en-zh"])
+@pytest.mark.parametrize("edition", ["en", "zh", "zh-tw", "en-zh"])
 def test_every_exercise_has_one_card_in_the_overview_and_one_in_its_chapter(site, edition):
     overview = (site / edition / "book/exercises.html").read_text("utf8")
     halves = 2 if edition == "en-zh" else 1
@@ -87,14 +87,14 @@ def test_every_exercise_has_one_card_in_the_overview_and_one_in_its_chapter(site
             assert len(re.findall(card, overview)) == len(re.findall(card, page)) == halves, label
 
 
-@pytest.mark.parametrize("edition", ["en", "zh", "en-zh"])
+@pytest.mark.parametrize("edition", ["en", "zh", "zh-tw", "en-zh"])
 def test_each_page_of_exercises_offers_its_notebook(site, edition):
     for chapter in CHAPTERS:
         page = site / edition / "exercises" / chapter / f"{chapter}.html"
         (href,) = set(re.findall(r'<a href="([^"]*)" download>', page.read_text("utf8")))
         kept = json.loads((page.parent / href).read_text("utf8"))
         tags = {t for c in kept["cells"] for t in c["metadata"].get("tags", [])}
-        assert tags == {"en": {"lang-en"}, "zh": {"lang-zh"}, "en-zh": {"lang-en", "lang-zh"}}[edition]
+        assert tags == {"en": {"lang-en"}, "zh": {"lang-zh"}, "zh-tw": {"lang-zh"}, "en-zh": {"lang-en", "lang-zh"}}[edition]
 
 
 def code(notebook):
