@@ -122,11 +122,13 @@ def _downloads_in_one_language(app, exception):
         path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", "utf8")
 
 
-def _copy_buttons_in_traditional(app, exception):
-    """Let the buttons beside code, whose script knows Simplified Chinese alone, speak Traditional."""
-    script = Path(app.outdir, "_static", "copybutton.js")
-    if not exception and _edition(app).traditional and script.is_file():
-        script.write_text(_to_traditional(app)(script.read_text("utf8")).replace("'zh-CN'", "'zh-TW'"), "utf8")
+def _scripts_in_traditional(app, exception):
+    """Let the buttons beside code and the live figures, whose scripts know Simplified alone, speak Traditional."""
+    if exception or not _edition(app).traditional:
+        return
+    static = Path(app.outdir, "_static")
+    for script in (*static.glob("copybutton.js"), *static.glob("live/*.js")):
+        script.write_text(_to_traditional(app)(script.read_text("utf8")).replace("zh-CN", "zh-TW"), "utf8")
 
 
 def setup(app):
@@ -143,7 +145,7 @@ def setup(app):
     app.connect("doctree-resolved", place_figures)
     app.connect("html-page-context", _page_context)
     app.connect("build-finished", _downloads_in_one_language)
-    app.connect("build-finished", _copy_buttons_in_traditional, priority=900)  # after Sphinx has copied the script
+    app.connect("build-finished", _scripts_in_traditional, priority=900)  # after Sphinx has copied the scripts
     app.add_css_file("book.css")
     app.add_js_file("book.js", loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -16,7 +16,7 @@ const Live = (() => {
   const svg = (name, attributes = {}, ...children) =>
     fill(document.createElementNS("http://www.w3.org/2000/svg", name), attributes, children);
 
-  // The place that the running script draws into, with a title, and the data to draw. 繁體 pages get these words too.
+  // The place that the running script draws into, with a title, and the data to draw.
   const begin = (title) => {
     const root = document.currentScript.parentElement;
     if (chinese) root.lang = "zh-CN";
