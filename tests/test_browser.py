@@ -284,6 +284,7 @@ def test_the_exercises_need_no_script(browser, url):
 
 def test_an_address_that_leads_nowhere_is_answered_in_all_languages(page, url):
     page.goto(f"{url}/en/no/such/page.html")
-    assert page.locator("main").evaluate("e => [...e.querySelectorAll('p')].map(p => p.lang)") == ["en", "zh-CN", "zh-TW"]
+    languages = page.locator("main").evaluate("e => [...e.querySelectorAll('p')].map(p => p.lang)")
+    assert languages == ["en", "zh-CN", "zh-TW"]
     page.get_by_role("link", name="打开本书").click()
     page.wait_for_url("**/zh/book/preface.html")
