@@ -15,6 +15,8 @@ lab lab-zh: .venv/ready
 	@mkdir -p my && cp -Rn exercises/. my/ || true
 	JUPYTER_CONFIG_PATH=src/insidegpt/assets/$@ $(BIN)/jupyter lab --LabApp.default_url=/lab/tree/my
 
+# One thread a process: what the tests compute is small, and handing it out takes longer.
+test: export OMP_NUM_THREADS := 1
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
