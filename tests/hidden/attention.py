@@ -314,7 +314,7 @@ def transfer_square(answer, case):
         case.expect_close(got, rows[name].T, mistakes, otherwise=misplaced)
 
 
-@transfer_weights.property("d_in, d_k and d_v may all differ", "d_in、d_k、d_v 可以各不相同", weight=3)
+@transfer_weights.property("d_in, d_k and d_v may all differ", "d_in、d_k、d_v 可以各不相同", ONCE, weight=3)
 def transfer_rectangular(answer, case):
     transfer(answer, *two_modules(case))  # what raises here has nothing to do with the sizes
     source, target = two_modules(case, d_in=4, d_k=2, d_v=5)
@@ -350,7 +350,7 @@ def transfer_source(answer, case):
     expect(weight.requires_grad, "the source's weight lost requires_grad", "源模块的权重不再 requires_grad")
 
 
-@transfer_weights.property("no memory is shared", "不共用内存")
+@transfer_weights.property("no memory is shared", "不共用内存", ONCE)
 def transfer_no_aliasing(answer, case):
     source, target = two_modules(case)
     transfer(answer, source, target)
@@ -365,7 +365,7 @@ def transfer_no_aliasing(answer, case):
         )
 
 
-@transfer_weights.property("an optimizer made before still trains the target", "事先建好的优化器仍能训练目标模块")
+@transfer_weights.property("an optimizer made before still trains the target", "事先建好的优化器仍能训练目标模块", ONCE)
 def transfer_same_parameters(answer, case):
     source, target = two_modules(case)
     optimizer = torch.optim.SGD(target.parameters(), lr=1.0)
@@ -396,7 +396,7 @@ def transfer_dtype(answer, case):
         )
 
 
-@transfer_weights.property("nothing is returned", "没有返回值")
+@transfer_weights.property("nothing is returned", "没有返回值", ONCE)
 def transfer_returns_nothing(answer, case):
     returned = []
     transfer(lambda *modules: returned.append(answer(*modules)), *two_modules(case))
@@ -757,7 +757,7 @@ def heads_reference(answer, case):
     case.expect_close(expect_tensor(module(x.clone())), multi_head(x, state, 3), multi_head_mistakes(x, state, 3))
 
 
-@MultiHeadAttention.property("one head is plain attention", "只有一个头时就是普通注意力", weight=3)
+@MultiHeadAttention.property("one head is plain attention", "只有一个头时就是普通注意力", ONCE, weight=3)
 def heads_single(answer, case):
     state = multi_head_state(case, 6, 1)
     module, x = build(answer, case, state, 6, 1), case.randn(2, 5, 6)
@@ -790,29 +790,31 @@ def heads_independent(answer, case):
     state, x = multi_head_state(case, 12, 3), case.randn(2, 5, 12)
     module = build(answer, case, state, 12, 3)
     heads = torch.arange(12, device=case.device) // 4  # whose feature each is
+
+    def result(weights: dict[str, Tensor]) -> Tensor:
+        module.load_state_dict(weights, strict=False)
+        return expect_tensor(module(x))
+
+    def changed(weights: dict[str, Tensor], whose: Tensor, *names: str) -> dict[str, Tensor]:
+        """The weights with other numbers in those rows of the linear maps of these names."""
+        rows = whose[:, None]
+        return weights | {name: torch.where(rows, 2 * weights[name].flip(-1), weights[name]) for name in names}
+
     for head in range(3):
         alone = state | {"w_o.weight": state["w_o.weight"] * (heads == head)}  # the others' results no longer count
-        module.load_state_dict(alone, strict=False)
-        before = expect_tensor(module(x))
+        before = result(alone)
         for name in LINEARS[:3]:
-            for other in range(3):
-                changed = alone[name].clone()
-                changed[heads == other] = changed[heads == other].flip(-1) * 2
-                module.load_state_dict(alone | {name: changed}, strict=False)
-                moved = not case.close(expect_tensor(module(x)), before)
-                rows = f"{4 * other}:{4 * other + 4}"
-                expect(
-                    moved or other != head,
-                    f"rows {rows} of {name} are head {head}'s own, and it does not use them",
-                    f"{name} 的第 {rows} 行属于头 {head}，它却没有用到",
-                )
-                expect(
-                    not moved or other == head,
-                    f"rows {rows} of {name} are head {other}'s, and they move what w_o takes from head {head}: "
-                    "heads mix before w_o, or w_o is not applied",
-                    f"{name} 的第 {rows} 行属于头 {other}，却影响了 w_o 从头 {head} 取的结果："
-                    "在 w_o 之前各头就混在了一起，或者没有用 w_o",
-                )
+            rows = f"{4 * head}:{4 * head + 4}"
+            expect(
+                not case.close(result(changed(alone, heads == head, name)), before),
+                f"rows {rows} of {name} are head {head}'s own, and it does not use them",
+                f"{name} 的第 {rows} 行属于头 {head}，它却没有用到",
+            )
+        expect(
+            case.close(result(changed(alone, heads != head, *LINEARS[:3])), before),
+            f"weights of other heads move what w_o takes from head {head}: heads mix before w_o, or w_o is not applied",
+            f"别的头的权重，却影响了 w_o 从头 {head} 取的结果：在 w_o 之前各头就混在了一起，或者没有用 w_o",
+        )
 
 
 @MultiHeadAttention.property("the order of the words does not matter", "与词的次序无关", ONCE)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from insidegpt.checks import (
-    FLOATS,
     ONCE,
     Case,
     Check,
@@ -1319,7 +1318,7 @@ def flat(answer, scores: Tensor, values: Tensor, size: int = 2) -> tuple[Tensor,
     return tuple(part for pair in stages(answer, cut(scores, values, size)) for part in pair)
 
 
-@online_softmax.property("leading dimensions are a batch", "前置维度当作批次", FLOATS)
+@online_softmax.property("leading dimensions are a batch", "前置维度当作批次", ONCE)
 def online_batch(answer, case):
     scores, values = online_arguments(case)
     (got, got_lse), (other, other_lse) = (stages(answer, cut(s, values.clone(), 3))[-1] for s in (scores, 1 - scores))

@@ -118,19 +118,20 @@ class Heap:
             self._entries[n].open |= call
             return n
 
+        share = partial(pack_value, number)
         try:
-            draft.root = pack_value(number, root)
+            draft.root = share(root)
             for n, entry in known:
                 if entry.kind in SETTLED or _unchanged(entry):
                     continue
-                state = self._state(entry, number)
+                state = self._state(entry, number, share)
                 if state != entry.state:
                     draft.states[n] = state
                     draft.changes.append(_outgoing(n, entry, state, bulk))
                 elif entry.kind in GLANCED:
                     entry.glance = KINDS[entry.kind].glance(entry.obj)
             for n in fresh:  # which grows by what its objects refer to
-                draft.states[n] = self._state(self._entries[n], number)
+                draft.states[n] = self._state(self._entries[n], number, share)
                 draft.nodes.append(_outgoing(n, self._entries[n], draft.states[n], bulk))
         except BaseException:
             self.undo(draft)
@@ -163,9 +164,8 @@ class Heap:
             return "tokenizer" if hasattr(x, "backend_tokenizer") else "object"
         return kind
 
-    def _state(self, entry: Entry, number: Callable) -> bytes:
+    def _state(self, entry: Entry, number: Callable, share: Callable) -> bytes:
         x, kind = entry.obj, entry.kind
-        share = partial(pack_value, number)
         if kind == "storage":
             return KINDS[kind].state(x)
         if kind == "class":
@@ -208,7 +208,8 @@ class Heap:
                 raise ValueError("a number that is taken")
             data = state if name == "storage" else unpack(state)
             self._put(n, Entry(self._make(name, data, device), name, mine=False, state=state))
-            to_fill.append((self._entries[n], data))
+            if name != "storage":  # which is whole when it is made
+                to_fill.append((self._entries[n], data))
         for n, name, state, _ in changes:
             entry = self._entries[n]
             if entry.kind != name or name in SETTLED:

@@ -89,16 +89,18 @@ _PACK = {
     EllipsisType: lambda x, pack: ("e",),
 }
 
-_PLAIN = (bool, float, str, bytes)
-_BARE = frozenset({type(None), int, *_PLAIN})
+_PLAIN = frozenset({type(None), bool, float, str, bytes})
+_NODES = frozenset({Tensor, nn.Parameter, torch.UntypedStorage, torch.Generator, list, dict, set})
+"""The commonest classes whose objects are nodes, so that they need not be tried for all else first."""
+_BARE = frozenset({int, *_PLAIN})
 
 
 def pack_value(number, x: object) -> object:
     """A value as plain data; number(x) gives the number of a node."""
     kind = type(x)
-    if x is None or kind in _PLAIN:
+    if kind in _PLAIN:
         return x
-    if kind is Tensor or kind is nn.Parameter:
+    if kind in _NODES:
         return "@", number(x)
     pack = partial(pack_value, number)
     if kind in _PACK:
