@@ -20,7 +20,7 @@ test: export OMP_NUM_THREADS := 1
 test: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -n 2 --dist loadfile
 	JUPYTER_DEFAULT_PROVISIONER_NAME=insidegpt-warm $(BIN)/pytest --nbval --nbval-current-env book
 
 bench: .venv/ready

@@ -1,5 +1,6 @@
 """What several test files share."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,9 @@ import pytest
 from small_course import make_course
 
 ROOT = Path(__file__).parent.parent
+
+# In the background a shell has Ctrl-C ignored, and so would every command that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
