@@ -8,6 +8,7 @@ import pytest
 
 from insidegpt.grading import judge_process
 from insidegpt.grading.judge_process import JudgeProcess
+from insidegpt.grading.warm import PRELOAD
 from insidegpt.outcome import REPORT
 from warm_kernels import wait_until
 
@@ -16,7 +17,7 @@ def start(folder, tests="") -> JudgeProcess:
     """A process with a link to nobody, ready to run code."""
     here, there = socket.socketpair()
     with here, there:
-        judge = JudgeProcess(folder, str(tests), 60, here)
+        judge = JudgeProcess(folder, str(tests), PRELOAD, 60, here)
     assert judge.run("1").outputs[0].data["text/plain"] == "1"
     return judge
 

@@ -15,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from insidegpt.grading.sandbox import Confinement
-from insidegpt.grading.warm import ENV_ALLOW, Zygote
+from insidegpt.grading.warm import ENV_ALLOW, Zygote, modules_for
 from warm_kernels import Ended, WarmKernel, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
@@ -117,12 +117,16 @@ def test_a_kernel_can_be_restarted(warm):
         assert kernel.run("x") == "NameError"
 
 
-def test_what_nobody_waits_for_is_imported_between_two_kernels():
-    def loaded() -> bool:
-        with WarmKernel(later=["csv"]) as kernel:
-            return kernel.run("import sys; print('numpy' in sys.modules, 'csv' in sys.modules)") == "True True"
-
-    assert wait_until(loaded)
+def test_what_a_chapters_exercises_or_checks_name_is_imported_in_advance(tmp_path):
+    for name, source in {"plain": "import torch", "model": "from insidegpt.models import load_model"}.items():
+        (tmp_path / "solutions" / name).mkdir(parents=True)
+        (tmp_path / "solutions" / name / f"{name}.ipynb").write_text("{}")
+        (tmp_path / "tests" / "hidden").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "tests" / "hidden" / f"{name}.py").write_text(source)
+    plain, model, both = (modules_for(tmp_path, chapter) for chapter in ("plain", "model", None))
+    assert "torch" in plain and "transformers" not in plain
+    assert "transformers" in model and "matplotlib.pyplot" not in model
+    assert both == model
 
 
 def test_a_preloaded_process_that_was_killed_is_replaced():
@@ -130,7 +134,7 @@ def test_a_preloaded_process_that_was_killed_is_replaced():
     with WarmKernel(preload=preload) as kernel:
         first = kernel.zygote
         os.kill(first, signal.SIGKILL)
-        Zygote.of(preload, ()).process.wait()
+        Zygote.of(preload).process.wait()
         assert kernel.run("print('alive')") == "alive"
     with WarmKernel(preload=preload) as kernel:
         assert kernel.zygote != first

@@ -21,7 +21,7 @@ class Ended(Exception):
 class WarmKernel:
     """A context: a kernel of its own, confined or not, and gone at the end."""
 
-    def __init__(self, confinement=None, cwd=None, preload=None, later=(), argv=None, **traits):
+    def __init__(self, confinement=None, cwd=None, preload=None, argv=None, **traits):
         self.manager = KernelManager(kernel_name="python3")
         spec = self.manager.kernel_spec
         spec.argv = argv or spec.argv
@@ -31,7 +31,6 @@ class WarmKernel:
             parent=self.manager,
             confinement=confinement,
             preload=preload or PRELOAD,
-            later=later,
             **traits,
         )
         self.cwd = cwd
@@ -74,7 +73,7 @@ class WarmKernel:
     @property
     def zygote(self) -> int:
         """The process that it was forked from."""
-        return Zygote.of(self.provisioner.preload, self.provisioner.later).process.pid
+        return Zygote.of(self.provisioner.preload).process.pid
 
 
 def wait_until(true, seconds: float = 20) -> bool:

@@ -66,9 +66,6 @@ def check(
         root = _course_root(notebook, Path.cwd())
         console = Console()
         with console.status("starting · 启动中"):
-            from insidegpt.grading.warm import Zygote
-
-            Zygote.of()  # imports what kernels need in the meantime
             from insidegpt.grading.check import check as grade
             from insidegpt.grading.report import print_report
         report = grade(notebook, root, timeout, console)
@@ -96,9 +93,9 @@ def grade(
         root = _course_root(Path.cwd())
         console = Console()
         with console.status("starting · 启动中"):
-            from insidegpt.grading.warm import Zygote
+            from insidegpt.grading.warm import Zygote, modules_for
 
-            Zygote.of()  # imports what kernels need in the meantime
+            Zygote.of(modules_for(root, chapter))  # imports what kernels need in the meantime
             from insidegpt.grading.batch import grade_class
         if not grade_class(root, chapter, workers, console):
             raise typer.Exit(1)

@@ -49,7 +49,7 @@ from insidegpt.grading.grades import print_table, rows, write_csv
 from insidegpt.grading.intake import Course, Submission, mark, submissions
 from insidegpt.grading.release import reason
 from insidegpt.grading.submission import read_notebook
-from insidegpt.grading.warm import Zygote
+from insidegpt.grading.warm import Zygote, modules_for
 
 OWN = ".grading"
 """The folder in the course for the lock, the log and the staging folder."""
@@ -91,6 +91,7 @@ def grade_class(root: Path, chapter: str | None, workers: int, console: Console)
             f"待批改 {len(to_do)} 份，之前已批改 {len(asked) - len(to_do) - len(not_graded)} 份"
         )
         if to_do:
+            course.config.ExecuteSubmission.preload = modules_for(root, chapter)
             _prepare(course)
             not_graded |= _grade_all(course, to_do, workers, console)
         for submission in not_graded:
@@ -145,7 +146,7 @@ def _prepare(course: Course) -> None:
         if isinstance(step, str):
             import_item(step)
     nbformat.validate(new_notebook())  # compiles the schema
-    Zygote.of()
+    Zygote.of(course.config.ExecuteSubmission.preload)
     gc.freeze()  # what is here by now is never collected, so its memory stays shared
 
 

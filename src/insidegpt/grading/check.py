@@ -6,11 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from traitlets.config import Config, PyFileConfigLoader
+from traitlets.config import PyFileConfigLoader
 
 from insidegpt.errors import UserError
 from insidegpt.grading.report import Report, collect
 from insidegpt.grading.submission import assemble, find_chapter, read_notebook, trusted_cells
+from insidegpt.grading.warm import Zygote, modules_for
 from insidegpt.repository import MARK
 
 
@@ -23,11 +24,14 @@ def check(notebook: Path, root: Path, timeout: int | None, console: Console) -> 
     handed_in = read_notebook(notebook)
     chapter, source = find_chapter(handed_in, root, notebook.name)
     to_run = assemble(handed_in, trusted_cells(source))
+    preload = modules_for(root, chapter)
+    Zygote.of(preload)  # imports what the notebook needs in the meantime
     from insidegpt.grading.execute import ExecuteSubmission  # nbgrader takes a second; a mistyped name need not wait
 
     config = PyFileConfigLoader(MARK, path=str(root)).load_config()
+    config.ExecuteSubmission.preload = preload
     if timeout is not None:
-        config.merge(Config({"ExecuteSubmission": {"timeout": timeout}}))
+        config.ExecuteSubmission.timeout = timeout
     execute = ExecuteSubmission(config=config)
     with _progress(console) as progress:
         task = progress.add_task("running · 运行中", total=len(to_run.cells))

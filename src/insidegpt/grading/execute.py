@@ -19,12 +19,13 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 from nbgrader.preprocessors import NbGraderPreprocessor
-from traitlets import Bool, Callable, Dict, Enum, Integer, Unicode
+from traitlets import Bool, Callable, Dict, Enum, Integer, List, Unicode
 
 from insidegpt.grading.judge_process import JudgeProcess
 from insidegpt.grading.kernel import Kernel, error, stopped
 from insidegpt.grading.sandbox import Confinement, Level, Limits
 from insidegpt.grading.submission import is_graded, is_locked, is_solution
+from insidegpt.grading.warm import PRELOAD
 from insidegpt.outcome import NOT_WRITTEN, NOTE, Text
 
 ANSWER, ABOVE = ("the answer cell", "答题单元格"), ("a cell above the test", "测试之前的一个单元格")
@@ -59,6 +60,9 @@ class ExecuteSubmission(NbGraderPreprocessor):
     limits = Dict(help="What the learner's code may use: names and values of `sandbox.Limits`.").tag(config=True)
     strict = Bool(help="Refuse to grade where the sandbox cannot have its first level.").tag(config=True)
     best = Enum(list(Level), Level.NAMESPACES, help="The level of the sandbox to start trying from.").tag(config=True)
+    preload = List(Unicode(), PRELOAD, help="Modules that the processes have imported when they start.").tag(
+        config=True
+    )
     on_cell = Callable(lambda index: None, help="Called before each cell.")
     turn = Callable(nullcontext, help="Called for what is held while the notebook's code runs.").tag(config=True)
 
@@ -104,8 +108,8 @@ class ExecuteSubmission(NbGraderPreprocessor):
         )
         here, there = socket.socketpair()
         with here, there:
-            self._judge = JudgeProcess(self._folder, self.tests, CALLS * self.timeout, here)
-            self._student = Kernel(self._folder, self.timeout, confinement, there)
+            self._judge = JudgeProcess(self._folder, self.tests, self.preload, CALLS * self.timeout, here)
+            self._student = Kernel(self._folder, self.timeout, confinement, self.preload, there)
             self._student.start()
         self._student.connect()
 

@@ -27,11 +27,11 @@ GRACE = 1.0
 class JudgeProcess:
     """The process of `judge_shell.py`. It ends when this object's connection closes, with the grader at the latest."""
 
-    def __init__(self, folder: Path, tests: str, seconds: float, link: socket):
+    def __init__(self, folder: Path, tests: str, preload: list[str], seconds: float, link: socket):
         """Start it, and do not wait until it is ready.
 
-        folder: where it runs. tests: what stands first on its PYTHONPATH. seconds: how long a piece may take.
-        link: its end of the connection to the learner's process.
+        folder: where it runs. tests: what stands first on its PYTHONPATH. preload: what it has imported.
+        seconds: how long a piece may take. link: its end of the connection to the learner's process.
         """
         path = os.pathsep.join(filter(None, [tests, os.environ.get("PYTHONPATH")]))
         env = {**os.environ, "PYTHONPATH": path}
@@ -39,7 +39,7 @@ class JudgeProcess:
         self._connection, other = Pipe()
         with other:
             if sys.platform == "linux":
-                Zygote.ask({"judge": True, "env": env, "cwd": os.path.abspath(folder)}, other, link)
+                Zygote.ask(preload, {"judge": True, "env": env, "cwd": os.path.abspath(folder)}, other, link)
             else:
                 _start_cold(env, folder, other, link)
         self.alive = True

@@ -33,10 +33,10 @@ STOPPED = {DeadKernelError.__name__, CellTimeoutError.__name__}
 class Kernel(NotebookClient):
     """A process that runs code. timeout: seconds that a piece may take.
 
-    confinement: how the process is confined. link: a socket that it inherits.
+    confinement: how the process is confined. preload: what it has imported. link: a socket that it inherits.
     """
 
-    def __init__(self, folder: Path, timeout: int, confinement: Confinement, link: socket.socket):
+    def __init__(self, folder: Path, timeout: int, confinement: Confinement, preload: list[str], link: socket.socket):
         super().__init__(
             new_notebook(),
             timeout=timeout,
@@ -46,7 +46,7 @@ class Kernel(NotebookClient):
             shutdown_kernel="immediate",
             resources={"metadata": {"path": str(folder)}},
         )
-        self._provision = {"confinement": confinement, "inherit": link}
+        self._provision = {"confinement": confinement, "preload": preload, "inherit": link}
         self.alive = False
 
     def start(self) -> None:

@@ -21,10 +21,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from queue import Empty
 from threading import Lock
 from typing import Any, ClassVar
 
+import zmq
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.provisioning import LocalProvisioner
@@ -34,11 +36,21 @@ from insidegpt.errors import UserError
 from insidegpt.grading.sandbox import OVERUSE, Confinement, Folder, Level, limit, require
 from insidegpt.grading.zygote import LINK
 
-PRELOAD = ["torch", "torch.testing", "insidegpt.checks", "insidegpt.grading.judge_shell"]
-"""What all of the book's notebooks and checks import: kernels wait for it."""
+_GRAD = "torch.fx.experimental.symbolic_shapes"  # which torch.autograd.grad imports
+_ALL = ("torch", "torch.testing", _GRAD, "insidegpt.checks", "insidegpt.grading.judge_shell")
+"""What all of the book's notebooks and checks import."""
 
-LATER = ["matplotlib.pyplot", "transformers", "transformers.modeling_utils", "transformers.models.gpt2.modeling_gpt2"]
-"""What many of them import: nobody waits for it."""
+_TRANSFORMERS = ("transformers", "transformers.modeling_utils", "transformers.models.gpt2.modeling_gpt2")
+_SOME = {
+    "matplotlib": ("matplotlib.pyplot",),
+    "networkx": ("networkx",),
+    "transformers": _TRANSFORMERS,
+    "insidegpt.models": _TRANSFORMERS,
+}
+"""What some of them import, by what they name then."""
+
+PRELOAD = [*_ALL, "matplotlib.pyplot", "networkx", *_TRANSFORMERS]
+"""What is imported in advance where nothing else is asked for."""
 
 ENV_ALLOW = [
     "CUDA_VISIBLE_DEVICES",
@@ -66,33 +78,43 @@ ZYGOTE_ENV = {
 }
 
 
+def modules_for(root: Path, chapter: str | None) -> list[str]:
+    """What to import in advance for a chapter of the course at `root`, or for all: what its exercises and checks name.
+
+    What is missing costs time and nothing else.
+    """
+    name = chapter or "*"
+    sources = [*root.glob(f"solutions/{name}/*.ipynb"), *root.glob(f"tests/hidden/{name}.py")]
+    text = "\n".join(source.read_text(encoding="utf-8", errors="replace") for source in sources)
+    return list(dict.fromkeys([*_ALL, *(module for name, some in _SOME.items() if name in text for module in some)]))
+
+
 class Zygote:
-    """The grader's side of the zygote: one process for each set of modules, shared with forked workers.
+    """The grader's side of the zygote: one process for each list of modules, which it imports before it forks a kernel.
 
-    preload: what it imports before it forks the first kernel; later: what it imports while nobody asks for one.
-
-    How many threads numpy and torch use is decided when it starts, by the environment of then.
+    It is shared with forked workers. How many threads numpy and torch use is decided when it starts, by the environment
+    of then.
     """
 
-    _running: ClassVar[dict[tuple[tuple[str, ...], tuple[str, ...]], Zygote]] = {}
+    _running: ClassVar[dict[tuple[str, ...], Zygote]] = {}
     _lock = Lock()
 
     @classmethod
-    def of(cls, preload: Sequence[str] = PRELOAD, later: Sequence[str] = LATER) -> Zygote:
+    def of(cls, preload: Sequence[str]) -> Zygote:
         """The one with these modules, started if there is none; returns at once, while it is still importing."""
         with cls._lock:
-            key = tuple(preload), tuple(later)
+            key = tuple(preload)
             if key not in cls._running:
-                cls._running[key] = cls(*key)
+                cls._running[key] = cls(key)
             return cls._running[key]
 
-    def __init__(self, preload: tuple[str, ...], later: tuple[str, ...]):
-        self._key = preload, later
+    def __init__(self, preload: tuple[str, ...]):
+        self._key = preload
         self.control, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         allowed = {name: os.environ[name] for name in (*ENV_ALLOW, "HOME", "PYTHONPATH") if name in os.environ}
         with other:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "insidegpt.grading.zygote", str(other.fileno()), *preload, "", *later],
+                [sys.executable, "-m", "insidegpt.grading.zygote", str(other.fileno()), *preload],
                 env={"OMP_NUM_THREADS": "1"} | allowed | ZYGOTE_ENV,
                 pass_fds=[other.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -101,12 +123,12 @@ class Zygote:
         atexit.register(self.control.close)
 
     @classmethod
-    def ask(cls, request: dict, *sockets: Connection | socket.socket, **modules: Sequence[str]) -> None:
-        """Send a request with the sockets that it is about, to the zygote with these modules (see `of`)."""
+    def ask(cls, preload: Sequence[str], request: dict, *sockets: Connection | socket.socket) -> None:
+        """Send a request with the sockets that it is about, to the zygote with these modules."""
         try:
-            cls.of(**modules)._send(request, sockets)
+            cls.of(preload)._send(request, sockets)
         except OSError:  # it was killed since: by the system for want of memory, say
-            cls.of(**modules)._send(request, sockets)
+            cls.of(preload)._send(request, sockets)
 
     def _send(self, request: dict, sockets: Sequence[Connection | socket.socket]) -> None:
         request["cores"] = sorted(os.sched_getaffinity(0))
@@ -167,8 +189,7 @@ class WarmProvisioner(LocalProvisioner):
     Python, and systems other than Linux, get a new process; that is said in the log.
     """
 
-    preload = List(Unicode(), PRELOAD, help="Modules that the preloaded process imports first.").tag(config=True)
-    later = List(Unicode(), LATER, help="Modules that it imports while it has nothing else to do.").tag(config=True)
+    preload = List(Unicode(), PRELOAD, help="Modules that the preloaded process imports.").tag(config=True)
     env_allow = List(
         Unicode(), ENV_ALLOW, help="Environment variables that a confined kernel gets, if they are set."
     ).tag(config=True)
@@ -212,7 +233,7 @@ class WarmProvisioner(LocalProvisioner):
         line.setblocking(False)
         with other:
             sockets = filter(None, (other, self.inherit))
-            Zygote.ask(request, *sockets, preload=self.preload, later=self.later)
+            Zygote.ask(self.preload, request, *sockets)
         self.process = await self._started(line)
         return self.connection_info
 
@@ -300,6 +321,7 @@ class WarmClient(AsyncKernelClient):
 
     def start_channels(self, **channels: bool) -> None:
         """Open the channels, but no heartbeat: the supervisor tells when a kernel has ended."""
+        self.context.setsockopt(zmq.RECONNECT_IVL, 5)  # milliseconds, not 100: the kernel opens its sockets in a moment
         super().start_channels(**channels, hb=False)
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:

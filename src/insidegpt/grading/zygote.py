@@ -24,7 +24,6 @@ import signal
 import socket
 import sys
 import traceback
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -57,21 +56,14 @@ LINK = "INSIDEGPT_LINK"
 
 
 def main() -> NoReturn:
-    """`python -m insidegpt.grading.zygote CONTROL MODULE … "" MODULE …`; CONTROL: the number of the control socket.
-
-    The modules before the empty name are imported at once, those after it while nobody asks for a kernel.
-    """
+    """`python -m insidegpt.grading.zygote CONTROL MODULE …`; CONTROL: the number of the control socket."""
     control = socket.socket(fileno=int(sys.argv[1]))
     del sys.path[0]  # the grader's working directory, which -m puts there
-    end = sys.argv.index("")
-    for module in (*KERNEL, *sys.argv[2:end]):
+    for module in (*KERNEL, *sys.argv[2:]):
         _preload(module)
-    later = deque(sys.argv[end + 1 :])
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for supervisors
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grader, which then closes its sockets
     while True:
-        while later and not select.select([control], [], [], 0)[0]:
-            _preload(later.popleft())
         message, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 2)
         if not message:
             os._exit(0)
