@@ -30,3 +30,9 @@
 
 An exercise `name` is a solution cell with the grade id `name` and a graded cell with the grade id `test-name`.
 """
+
+import sys
+
+# What checks the form of notebooks would build a parser for internationalised addresses as it is imported, for two
+# thirds of a second. A notebook holds no such address, and jsonschema does without the parser where there is none.
+sys.modules.setdefault("rfc3987_syntax", None)
