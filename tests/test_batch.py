@@ -23,9 +23,9 @@ from traitlets.config import PyFileConfigLoader
 from typer.testing import CliRunner
 
 from insidegpt.cli import app
-from insidegpt.grading.batch import _turn
 from insidegpt.grading.feedback import without_folders
 from insidegpt.grading.intake import LARGEST_NOTEBOOK
+from insidegpt.grading.processes import _turn
 from small_course import EXERCISES, KIT, cell, make_course
 
 INSIDEGPT = Path(sys.executable).parent / "insidegpt"
