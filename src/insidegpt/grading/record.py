@@ -7,6 +7,7 @@ tables, a folder its place.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import shutil
@@ -113,7 +114,8 @@ class Recorder:
 
     def _convert(self, converter: type[BaseConverter], staged: CourseDirectory) -> None:
         """Let nbgrader do one step. Raises UserError with what went wrong; nbgrader's own words go to the log."""
-        ran = capture_log(converter(coursedir=staged, config=self._config, force=True))
+        with contextlib.redirect_stderr(self._log):
+            ran = capture_log(converter(coursedir=staged, config=self._config, force=True))
         if not ran["success"]:
             said = ran.get("log", "") + ran["error"]
             print(said, file=self._log, flush=True)

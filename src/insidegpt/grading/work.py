@@ -41,12 +41,14 @@ ROOM = 64 << 20
 class Work:
     """A submission to run. course: with no address of the gradebook. trusted: the chapter's cells, as recorded there.
 
+    steps: what to do with the notebook, one after the other: nbgrader's preprocessors, or where they are to be found.
     files, tests: what `intake.contents` and `intake.hidden_tests` give; None: to be read from the course's folder.
     """
 
     submission: Submission
     course: Course
     trusted: list[NotebookNode]
+    steps: list[type | str]
     files: dict[str, bytes] | None = None
     tests: dict[str, bytes] | None = None
 
@@ -73,23 +75,27 @@ def pack(course: Course, found: list[Submission], stage: bool) -> Callable[[Subm
     with course.gradebook() as gradebook:
         trusted = {chapter: recorded_cells(gradebook.find_notebook(chapter, chapter)) for chapter in chapters}
     tests = {chapter: hidden_tests(course, chapter) for chapter in chapters} if stage else {}
+    to_run, _ = steps(course)
 
     def work(submission: Submission) -> Work:
         """Raises UserError and OSError when the submission's folder can no longer be read."""
         files = contents(course, submission) if stage else None
         chapter = submission.chapter
-        return Work(submission, Course(course.root, config), trusted[chapter], files, tests.get(chapter))
+        return Work(submission, Course(course.root, config), trusted[chapter], to_run, files, tests.get(chapter))
 
     return work
 
 
-def steps(course: Course) -> tuple[list[type], list[type]]:
+def steps(course: Course) -> tuple[list[type | str], list[type | str]]:
     """nbgrader's steps as the course has them: those that make and run a notebook, and those that keep its grades."""
     autograde = Autograde(config=course.config)
     found = [*autograde.sanitize_preprocessors, *autograde.autograde_preprocessors]
-    found = [import_item(step) if isinstance(step, str) else step for step in found]
-    cut = next((n for n, step in enumerate(found) if issubclass(step, SaveAutoGrades)), len(found))
+    cut = next((n for n, step in enumerate(found) if issubclass(_class(step), SaveAutoGrades)), len(found))
     return found[:cut], found[cut:]
+
+
+def _class(step: type | str) -> type:
+    return import_item(step) if isinstance(step, str) else step
 
 
 def execute(work: Work, scratch: Path | None = None, turn: Callable = nullcontext) -> Outcome:
@@ -143,8 +149,8 @@ def _run(work: Work, place: Path, turn: Callable) -> str:
         notebook = read_notebook(folder / f"{chapter}.ipynb")
     except UserError as error:
         raise UserError("this is not a notebook that can be read", "这不是能读取的笔记本") from error
-    for step in steps(work.course)[0]:
-        notebook, resources = step(config=config)(notebook, resources)
+    for step in work.steps:
+        notebook, resources = _class(step)(config=config)(notebook, resources)
     return nbformat.writes(notebook)
 
 
