@@ -72,11 +72,12 @@ class Postgres:
         """The address of a new, empty database."""
         import psycopg
 
-        with psycopg.connect(self._address("postgres"), autocommit=True) as connection:
+        with psycopg.connect(self.address("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
-        return self._address(name)
+        return self.address(name)
 
-    def _address(self, name: str) -> str:
+    def address(self, name: str) -> str:
+        """The address of a database."""
         return f"postgresql://teacher@127.0.0.1:{self.port}/{name}"
 
 
@@ -112,9 +113,7 @@ class Cluster:
         name = f"worker-{len(self.workers)}"
         here = ["--name", name, "--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory"]
         place = str(self._folder / name)
-        self.workers.append(
-            self._spawn("worker", self.address, *here, place, *arguments, wrapped=wrapped, **variables)
-        )
+        self.workers.append(self._spawn("worker", self.address, *here, place, *arguments, wrapped=wrapped, **variables))
         return self.workers[-1]
 
     def ready(self) -> None:

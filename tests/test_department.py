@@ -5,28 +5,27 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from nbgrader.api import Gradebook
-from typer.testing import CliRunner
 
 from department import PROGRAMS, Cluster, Postgres, kill, until
-from insidegpt.cli import app
+from insidegpt.grading.grades import Row, write_for
 from insidegpt.grading.intake import Course, submissions
 from insidegpt.grading.record import Recorder
 from insidegpt.grading.work import execute, pack
 from small_course import EXERCISES, make_course
 from test_batch import INSIDEGPT, environment, grade, graded_at, hand_in, refused, table
 
+EXTRA = all(map(find_spec, ("distributed", "psycopg")))
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="there is a sandbox on Linux alone"),
     pytest.mark.skipif(
-        not PROGRAMS and not os.environ.get("CI"),
-        reason="no PostgreSQL found: install it (Debian: postgresql) to run these",
+        not (PROGRAMS and EXTRA) and not os.environ.get("CI"),
+        reason="needs PostgreSQL (Debian: postgresql) and `.venv/bin/pip install -e '.[cluster]'`",
     ),
 ]
 
@@ -93,14 +92,16 @@ def use_database(root: Path, address: str) -> None:
 
 
 @pytest.fixture
-def course(released, postgres, tmp_path, request) -> Path:
+def course(released, postgres, tmp_path, request, monkeypatch) -> Path:
     """A course of its own, with a gradebook of its own."""
     import psycopg
 
     root, name = shutil.copytree(released, tmp_path / "course"), request.node.name[-60:]
-    with psycopg.connect(postgres._address("postgres"), autocommit=True) as connection:
+    with psycopg.connect(postgres.address("postgres"), autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}" TEMPLATE released')
-    use_database(root, postgres._address(name))
+    use_database(root, postgres.address(name))
+    monkeypatch.syspath_prepend(root)
+    monkeypatch.delitem(sys.modules, "steps", raising=False)
     return root
 
 
@@ -228,7 +229,7 @@ def test_a_worker_whose_disk_is_full_is_named_and_the_others_do_its_work(course,
         hand_in(course, student)
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = f"mount -t tmpfs -o size=1m none {disk} && exec \"$0\" \"$@\""
+    mount = f'mount -t tmpfs -o size=1m none {disk} && exec "$0" "$@"'
     full = cluster.add(wrapped=(*MOUNT, mount), TMPDIR=str(disk))
     cluster.ready()
     with begin(course, cluster) as run:
@@ -242,7 +243,7 @@ def test_staged_work_needs_nothing_of_the_course_on_the_worker(course, can_mount
     hand_in(course, "ada")
     hand_in(course, "bo", {"times_3": "times_3 = abs"})
     alone = Cluster(tmp_path)
-    mount = f"mount -t tmpfs none {course} && exec \"$0\" \"$@\""
+    mount = f'mount -t tmpfs none {course} && exec "$0" "$@"'
     try:
         alone.add(wrapped=(*MOUNT, mount))
         with begin(course, alone, "--stage") as run:
@@ -250,3 +251,130 @@ def test_staged_work_needs_nothing_of_the_course_on_the_worker(course, can_mount
         assert scores(course) == {"ada": 38, "bo": 36}
     finally:
         alone.stop()
+
+
+def test_without_the_extra_packages_one_sentence_says_what_to_install(course, monkeypatch):
+    hand_in(course, "ada")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "insidegpt.grading.cluster", raising=False)
+    assert "pip install -e '.[cluster]'" in refused(course, monkeypatch, "--dask", "tcp://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert "The gradebook needs the package psycopg" in refused(course, monkeypatch)
+
+
+def test_on_one_machine_nothing_of_it_is_imported():
+    code = "import sys, insidegpt.grading.batch; print({'distributed', 'dask', 'psycopg'} & sys.modules.keys())"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+def test_options_that_do_not_go_together_are_refused(course, monkeypatch):
+    hand_in(course, "ada")
+    assert "--stage goes with --dask" in refused(course, monkeypatch, "--stage")
+    assert "--workers is for this machine" in refused(course, monkeypatch, "--dask", "tcp://h:1", "--workers", "2")
+    assert "No Dask scheduler answers at nowhere:1" in refused(course, monkeypatch, "--dask", "nowhere:1")
+    assert "Grades can be written for moodle or canvas" in refused(course, monkeypatch, "--for", "paper")
+
+
+@pytest.fixture
+def ran(course) -> dict[str, str]:
+    """A notebook that has run, by student; each has other points."""
+    found = {}
+    for n in range(6):
+        answers = {name: f"def {name}(x):\n    return 0" for name in EXERCISES[:n]}
+        hand_in(course, f"student-{n}", answers)
+    opened = Course.at(course)
+    work = pack(opened, submissions(opened), stage=False)
+    for submission in submissions(opened):
+        outcome = execute(work(submission))
+        assert outcome.notebook, outcome
+        found[submission.student] = outcome.notebook
+    return found
+
+
+def record_all(root: Path, notebooks: dict[str, str], log: Path) -> None:
+    """Record these for the submissions of the course, each twice."""
+    opened = Course.at(root)
+    with log.open("w") as words, Recorder(opened, words) as books:
+        for submission in submissions(opened) * 2:
+            books.record(submission, notebooks[submission.student])
+
+
+def test_programs_that_write_at_the_same_time_lose_nothing_and_double_nothing(course, ran, tmp_path):
+    """Two of them record the same students, and a teacher gives points by hand."""
+    second = shutil.copytree(course, tmp_path / "second")
+    writers = [
+        get_context("fork").Process(target=record_all, args=(root, ran, tmp_path / f"{root.name}.log"))
+        for root in (course, second)
+    ]
+    for writer in writers:
+        writer.start()
+    by_hand = {}
+    while any(writer.is_alive() for writer in writers):
+        with Course.at(course).gradebook() as gradebook:
+            for submission in gradebook.assignment_submissions("small"):
+                if submission.student_id not in by_hand:
+                    by_hand[submission.student_id] = 0.5
+                    gradebook.find_grade("test-times_2", "small", "small", submission.student_id).manual_score = 0.5
+                    gradebook.db.commit()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert scores(course) == {f"student-{n}": 38 - 1.5 - 2 * max(0, n - 1) for n in range(6)}
+
+
+def test_a_connection_lost_in_the_middle_is_made_again_and_all_is_recorded_once(course, ran, tmp_path):
+    (course / "cut").touch()
+    opened, log = Course.at(course), (tmp_path / "log").open("w+")
+    with log, Recorder(opened, log) as books:
+        for submission in submissions(opened):
+            books.record(submission, ran[submission.student])
+        log.seek(0)
+        assert log.read().count("the gradebook refused, again in 1 s") == 1
+    assert not (course / "cut").exists()
+    assert saved(course) == sorted(ran)
+    assert scores(course) == {f"student-{n}": 38 - 2 * n for n in range(6)}
+
+
+def test_a_server_that_stays_away_is_reported_and_the_next_run_goes_on(course, postgres, monkeypatch):
+    for student in ("ada", "bo", "cy"):
+        hand_in(course, student, {"times_2": SLOW})
+    command = "from insidegpt.grading import record; record.WAITS = (0.1,); from insidegpt.cli import app; app()"
+    run = subprocess.Popen(
+        [sys.executable, "-c", command, "grade"],
+        cwd=course,
+        env=environment(course),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with run:
+        until(lambda: graded_at(course))
+        postgres.stop()
+        _, errors = run.communicate(timeout=300)
+    done = graded_at(course)
+    assert run.returncode == 2 and errors.count("\n") == 1 and "does not answer" in errors
+    assert "does not answer" in refused(course, monkeypatch)
+    postgres.start()
+    assert f"{3 - len(done)} to grade, {len(done)} graded before" in grade(course).stdout
+    assert {s: at for s, at in graded_at(course).items() if s in done} == done
+    assert scores(course) == dict.fromkeys(("ada", "bo", "cy"), 38)
+
+
+def test_moodle_and_canvas_get_a_row_for_each_student_and_a_column_for_each_chapter(tmp_path):
+    grades = [
+        Row("ada", "attention", points=15.5, maximum=18),
+        Row("丁 一", "attention", points=18, maximum=18),
+        Row("ada", "masking", points=0.0, maximum=12),
+        Row("bo", "masking", reason="there is no notebook · 没有笔记本"),
+    ]
+    for system in ("moodle", "canvas"):
+        write_for(system, grades, tmp_path / system)
+    assert (tmp_path / "moodle").read_text(encoding="utf-8").splitlines() == [
+        "student,attention,masking",
+        "ada,15.5,0.0",
+        "丁 一,18,",
+    ]
+    assert (tmp_path / "canvas").read_text(encoding="utf-8").splitlines() == [
+        "Student,ID,SIS Login ID,Section,attention,masking",
+        "Points Possible,,,,18,12",
+        "ada,,ada,,15.5,0.0",
+        "丁 一,,丁 一,,18,",
+    ]

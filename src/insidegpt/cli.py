@@ -82,6 +82,9 @@ def check(
         print(f"Feedback · 反馈  {page}")
 
 
+SYSTEMS = "moodle", "canvas"
+
+
 @app.command()
 def grade(
     chapter: Annotated[str | None, typer.Argument(help="Only this chapter · 只批改这一章")] = None,
@@ -94,6 +97,10 @@ def grade(
     stage: Annotated[
         bool, typer.Option("--stage", help="Its workers do not share this folder · 集群看不到这个文件夹")
     ] = False,
+    system: Annotated[
+        str | None,
+        typer.Option("--for", metavar="|".join(SYSTEMS), help="Also write what it imports · 另写一份供它导入的成绩"),
+    ] = None,
 ) -> None:
     """Grade what a class has handed in · 批改全班的提交"""
     with _plain_endings():
@@ -107,6 +114,11 @@ def grade(
             )
         if stage and not dask:
             raise UserError("--stage goes with --dask tcp://HOST:PORT.", "--stage 要与 --dask tcp://HOST:PORT 一起用。")
+        if system not in (None, *SYSTEMS):
+            raise UserError(
+                f"Grades can be written for {' or '.join(SYSTEMS)}, not for {system!r}.",
+                f"成绩可以为 {' 或 '.join(SYSTEMS)} 导出，没有 {system!r}。",
+            )
         console = Console()
         with console.status("starting · 启动中"):
             if not dask:
@@ -114,7 +126,7 @@ def grade(
 
                 Zygote.of()  # imports what kernels need in the meantime
             from insidegpt.grading.batch import grade_class
-        if not grade_class(root, chapter, workers or 1, console, dask, stage):
+        if not grade_class(root, chapter, workers or 1, console, dask, stage, system):
             raise typer.Exit(1)
 
 

@@ -26,7 +26,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from insidegpt.errors import UserError
-from insidegpt.grading.grades import print_table, rows, write_csv
+from insidegpt.grading.grades import print_table, rows, write_csv, write_for
 from insidegpt.grading.intake import Course, Submission, submissions
 from insidegpt.grading.processes import Processes
 from insidegpt.grading.record import STAGED, GradebookLost, Recorder
@@ -46,14 +46,21 @@ LOST = Outcome()
 
 
 def grade_class(
-    root: Path, chapter: str | None, workers: int, console: Console, dask: str | None = None, stage: bool = False
+    root: Path,
+    chapter: str | None,
+    workers: int,
+    console: Console,
+    dask: str | None = None,
+    stage: bool = False,
+    system: str | None = None,
 ) -> bool:
     """Grade what is new or changed in the course at `root`, and write feedback, `grades.csv` and a table.
 
     chapter: only this one; None: all. workers: the code of how many submissions runs at the same time. dask: the
     address of a scheduler whose workers are used instead. stage: they do not see `root`, so their work brings along
-    all that it takes. Returns whether everything that was handed in for these chapters is graded. Raises UserError
-    when there is nothing to do or to go by, when another run is at work, or when nothing can go on.
+    all that it takes. system: also write what this learning platform imports (`grades.write_for`).
+    Returns whether everything that was handed in for these chapters is graded. Raises UserError when there is nothing
+    to do or to go by, when another run is at work, or when nothing can go on.
     """
     course = Course.at(root)
     if chapter is not None and chapter not in course.chapters:
@@ -85,6 +92,8 @@ def grade_class(
         others = {s: s.trouble or NOT_YET for s in found if s not in asked and not s.current}
         grades = rows(course, not_graded | others)
         write_csv(grades, root / "grades.csv")
+        if system:
+            write_for(system, grades, root / f"grades-{system}.csv")
     print_table([row for row in grades if chapter in (None, row.chapter)], console)
     return not not_graded
 

@@ -20,8 +20,8 @@ try:
     from distributed import Client, get_worker
 except ModuleNotFoundError as error:
     raise UserError(
-        "A cluster needs Dask, which is not installed: pip install 'insidegpt[cluster]'.",
-        "使用集群需要 Dask，但尚未安装：pip install 'insidegpt[cluster]'。",
+        "A cluster needs Dask, which is not installed: .venv/bin/pip install -e '.[cluster]'.",
+        "使用集群需要 Dask，但尚未安装：.venv/bin/pip install -e '.[cluster]'。",
     ) from error
 
 PATIENCE = 120

@@ -97,8 +97,8 @@ def expect_gradebook(db_url: str) -> None:
         engine = create_engine(db_url)
     except ModuleNotFoundError as error:
         raise UserError(
-            f"The gradebook needs the package {error.name}: pip install 'insidegpt[cluster]'.",
-            f"成绩册需要软件包 {error.name}：pip install 'insidegpt[cluster]'。",
+            f"The gradebook needs the package {error.name}: .venv/bin/pip install -e '.[cluster]'.",
+            f"成绩册需要软件包 {error.name}：.venv/bin/pip install -e '.[cluster]'。",
         ) from error
     try:
         engine.connect().close()
