@@ -40,8 +40,8 @@ class Cluster:
         self._folder = tempfile.TemporaryDirectory()
         file = Path(self._folder.name) / "scheduler.json"
         self._processes = [self._start("scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", file)]
-        for _ in range(2):
-            self._processes.append(self._start("worker", "--nthreads", "1", "--no-nanny", "--scheduler-file", file))
+        workers = "--nworkers", "2", "--nthreads", "1"
+        self._processes.append(self._start("worker", *workers, "--scheduler-file", file))
         from distributed import Client
 
         with Client(scheduler_file=str(file)) as client:

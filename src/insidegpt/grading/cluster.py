@@ -64,7 +64,7 @@ class Cluster(Executor):
     def slots(self) -> int:
         """How many submissions can run at a time now. Raises UserError when there has been no worker for a while."""
         if time.monotonic() - self._looked > LOOK:
-            self._addresses = self._look()
+            self._addresses, alone = self._look()
             self._looked = time.monotonic()
             if self._addresses:
                 self._seen = self._looked
@@ -77,23 +77,24 @@ class Cluster(Executor):
             for future, workers in list(self._given.items()):
                 if future.done():
                     del self._given[future]
-                elif workers.isdisjoint(self._addresses):
+                elif not alone and workers.isdisjoint(self._addresses):
                     future.cancel()  # no worker is left that may take it
         return len(self._addresses)
 
-    def _look(self) -> list[str]:
-        """The workers there are that can grade."""
+    def _look(self) -> tuple[list[str], bool]:
+        """The workers there are that can grade; and whether there is no scheduler to ask."""
         try:
             if self._client.status == "closed":
                 self._connect()
             threads = self._client.nthreads()
             new = [worker for worker in threads if worker not in self._fit]
             answers = self._client.run(_introduce, self._root, workers=new, on_error="return") if new else {}
-        except (OSError, UserError):  # no scheduler: there may be one again
-            return []
+        except (OSError, UserError):
+            return [], True
         for worker, said in answers.items():
-            self._welcome(worker, threads[worker], said)
-        return [worker for worker in threads if self._fit.get(worker)]
+            if not isinstance(said, OSError):  # it has gone, or is busy: the next look tells
+                self._welcome(worker, threads[worker], said)
+        return [worker for worker in threads if self._fit.get(worker)], False
 
     def _welcome(self, worker: str, threads: int, said) -> None:
         """Note whether a worker can grade. said: what `_introduce` said there, or the exception that it raised."""
