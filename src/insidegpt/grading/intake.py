@@ -178,10 +178,13 @@ def hidden_tests(course: Course, chapter: str) -> dict[str, bytes]:
 def contents(course: Course, submission: Submission) -> dict[str, bytes]:
     """What lies in the folder where the notebook runs, by path: the student's files, the course's own over them.
 
-    Raises UserError when the folder can no longer be graded without harm.
+    Raises UserError when the folder can no longer be read, or not without harm.
     """
     folder, source = submission.folder, course.folder(course.places.source_directory, ".", submission.chapter)
-    found = {str(path.relative_to(folder)): path.read_bytes() for path in _files(course, folder)}
+    try:
+        found = {str(path.relative_to(folder)): path.read_bytes() for path in _files(course, folder)}
+    except OSError as error:
+        raise _unreadable(error) from error
     for path in find_all_files(str(source), [*course.places.ignore, "*.ipynb"]):
         found[os.path.relpath(path, source)] = Path(path).read_bytes()
     return found
@@ -199,12 +202,14 @@ def _examined(course: Course, folder: Path, trusted: bytes, extensions: dict[str
     except UserError as error:
         return Submission(student, chapter, folder, trouble=str(error))
     except OSError as error:
-        return Submission(
-            student, chapter, folder, trouble=f"cannot be read ({error.strerror}) · 无法读取（{error.strerror}）"
-        )
+        return Submission(student, chapter, folder, trouble=str(_unreadable(error)))
     fingerprint = digest.hexdigest()
     current = student in extensions and fingerprint == _mark(course, student, chapter)
     return Submission(student, chapter, folder, fingerprint, current=current)
+
+
+def _unreadable(error: OSError) -> UserError:
+    return UserError(f"cannot be read ({error.strerror})", f"无法读取（{error.strerror}）")
 
 
 def _check_name(student: str) -> None:

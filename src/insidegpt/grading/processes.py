@@ -79,7 +79,9 @@ class Processes(Executor):
     def ending(self, future: Future) -> str:
         """How the process that worked on this one has ended."""
         process = self._of(future).process
-        process.join()
+        process.join(1)
+        if process.exitcode is None:  # it has not: what it did could not be sent here
+            return type(future.exception()).__name__
         return signal.Signals(-process.exitcode).name if process.exitcode < 0 else f"status {process.exitcode}"
 
     def _of(self, future: Future) -> Lane:

@@ -78,7 +78,7 @@ def pack(course: Course, found: list[Submission], stage: bool) -> Callable[[Subm
     to_run, _ = steps(course)
 
     def work(submission: Submission) -> Work:
-        """Raises UserError and OSError when the submission's folder can no longer be read."""
+        """Raises UserError when the submission's folder can no longer be read."""
         files = contents(course, submission) if stage else None
         chapter = submission.chapter
         return Work(submission, Course(course.root, config), trusted[chapter], to_run, files, tests.get(chapter))
