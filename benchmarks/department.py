@@ -4,10 +4,10 @@
 
 The submissions are those of `benchmarks/grading.py`. The Dask scheduler and its workers are processes of this machine,
 so the last rows show what handing the work out costs: `--dask` with a folder that all share, and `--stage`, where
-everything travels. Seconds are those of the whole command. Recording is what the one process that writes the gradebook
-needs for a submission, in processor seconds: a bound for any number of workers. The second table is arithmetic: 2,000
-students and 9 chapters on machines like this one, at the throughput of its two workers (of those under Dask where there
-is more than one machine), times the machines, up to that bound.
+everything travels. Seconds are those of the whole command. One process looks at each submission, records what came of
+it and reads its grade for the table: its processor seconds are a bound for any number of workers. The second table is
+arithmetic: 2,000 students and 9 chapters on machines like this one, at the throughput of its two workers (of those
+under Dask where there is more than one machine), times the machines, up to that bound.
 """
 
 import os
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -23,14 +24,15 @@ from grading import BIN, make_course, measure
 from rich.console import Console
 from rich.table import Table
 
+from insidegpt.grading.grades import rows
 from insidegpt.grading.intake import Course, submissions
 from insidegpt.grading.record import Recorder
 from insidegpt.grading.work import execute, pack
 
 STUDENTS, CHAPTERS = 2000, 9
 MACHINES = 1, 10, 100
-RECORDED = 8
-"""Submissions from which the seconds for recording are taken; one before them is not counted."""
+ALONE = 8
+"""Submissions from which the seconds of the one process are taken; one before them is not counted."""
 
 
 class Cluster:
@@ -59,18 +61,24 @@ class Cluster:
         self._folder.cleanup()
 
 
-def recording(folder: Path, chapter: str) -> float:
-    """Processor seconds that it takes to record one submission."""
-    course = Course.at(make_course(folder, chapter, RECORDED + 1, stock=False))
-    found = submissions(course)
+def alone(folder: Path, chapter: str) -> tuple[float, float, float]:
+    """Processor seconds in which one submission is looked at, recorded, and read for the table."""
+    course = Course.at(make_course(folder, chapter, ALONE + 1, stock=False))
+    looked, found = timed(lambda: submissions(course))
     work = pack(course, found, stage=False)
     notebooks = [execute(work(submission)).notebook for submission in found]
     with (folder / "log").open("w") as log, Recorder(course, log) as books:
         books.record(found[0], notebooks[0])
-        begin = time.process_time()
-        for submission, notebook in zip(found[1:], notebooks[1:], strict=True):
-            books.record(submission, notebook)
-        return (time.process_time() - begin) / RECORDED
+        recorded, _ = timed(lambda: [*map(books.record, found[1:], notebooks[1:])])
+    read, _ = timed(lambda: rows(course, {}))
+    return looked / (ALONE + 1), recorded / ALONE, read / (ALONE + 1)
+
+
+def timed(work: Callable) -> tuple[float, object]:
+    """The processor seconds that the work takes, and what it returns."""
+    begin = time.process_time()
+    found = work()
+    return time.process_time() - begin, found
 
 
 def spell(seconds: float) -> str:
@@ -80,7 +88,7 @@ def spell(seconds: float) -> str:
 
 def main(
     chapter: Annotated[str, typer.Option(help="Which chapter's exercises")] = "attention",
-    submissions: Annotated[int, typer.Option(min=1, help="How many submissions")] = 200,
+    count: Annotated[int, typer.Option("--submissions", min=1, help="How many submissions")] = 200,
 ) -> None:
     """Print the tables."""
     os.environ["PATH"] = os.pathsep.join([str(BIN), os.environ["PATH"]])  # nbgrader runs `alembic` by name
@@ -97,24 +105,28 @@ def main(
     console, rates = Console(), {}
     with tempfile.TemporaryDirectory() as folder:
         for number, (name, arguments) in enumerate(plans.items()):
-            course = make_course(Path(folder) / str(number), chapter, submissions, stock=False)
+            course = make_course(Path(folder) / str(number), chapter, count, stock=False)
             with console.status(name):
                 if "--dask" in arguments:
                     with Cluster() as address:
                         run = measure(course, [*grade, *arguments, address])
                 else:
                     run = measure(course, [*grade, *arguments])
-            rates[name] = submissions / run.seconds
-            table.add_row(name, str(submissions), f"{run.seconds:.1f}", f"{rates[name]:.2f}", f"{run.points:g}")
-        seconds = recording(Path(folder) / "recording", chapter)
+            rates[name] = count / run.seconds
+            table.add_row(name, str(count), f"{run.seconds:.1f}", f"{rates[name]:.2f}", f"{run.points:g}")
+        looked, recorded, read = alone(Path(folder) / "alone", chapter)
     console.print(table)
-    console.print(f"Recording: {1000 * seconds:.0f} ms a submission, so at most {1 / seconds:.0f} a second.")
+    bound = looked + recorded + read
+    console.print(
+        f"The one process, for a submission: looks {1000 * looked:.0f} ms, records {1000 * recorded:.0f} ms, "
+        f"reads {1000 * read:.0f} ms; so at most {1 / bound:.0f} a second."
+    )
     term = Table(title=f"{STUDENTS:,} students × {CHAPTERS} chapters, machines like this one")
     for title in ("machines", "all chapters", "one chapter"):
         term.add_column(title, justify="right")
     for machines in MACHINES:
         rate = rates["2 workers" if machines == 1 else "Dask, 2 workers"]
-        each = max(1 / (rate * machines), seconds)
+        each = max(1 / (rate * machines), bound)
         term.add_row(str(machines), spell(STUDENTS * CHAPTERS * each), spell(STUDENTS * each))
     console.print(term)
 
