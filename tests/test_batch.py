@@ -23,9 +23,9 @@ from traitlets.config import PyFileConfigLoader
 from typer.testing import CliRunner
 
 from insidegpt.cli import app
-from insidegpt.grading.batch import _turn
 from insidegpt.grading.feedback import without_folders
 from insidegpt.grading.intake import LARGEST_NOTEBOOK
+from insidegpt.grading.processes import _turn
 from small_course import EXERCISES, KIT, cell, make_course
 
 INSIDEGPT = Path(sys.executable).parent / "insidegpt"
@@ -167,7 +167,7 @@ def later(school, tmp_path) -> Path:
 
 def test_bad_submissions_are_recorded_with_their_reason_and_the_rest_are_graded(school):
     root, ran = school
-    assert ran.returncode == 1 and "Traceback" not in ran.stdout + ran.stderr
+    assert (ran.returncode, ran.stderr) == (1, "") and "Traceback" not in ran.stdout
     found = table(root)
     assert set(found) == {"ada", "丁 一", *BAD}
     for student, words in BAD.items():

@@ -79,25 +79,51 @@ def check(
         print(f"Feedback · 反馈  {page}")
 
 
+SYSTEMS = "moodle", "canvas"
+
+
 @app.command()
 def grade(
     chapter: Annotated[str | None, typer.Argument(help="Only this chapter · 只批改这一章")] = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Submissions whose code runs at the same time · 同时运行几份提交的代码")
-    ] = 1,
+        int | None, typer.Option(min=1, help="Submissions whose code runs at the same time · 同时运行几份提交的代码")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Use the workers of this Dask cluster · 用 Dask 集群")
+    ] = None,
+    stage: Annotated[
+        bool, typer.Option("--stage", help="Its workers do not share this folder · 集群看不到这个文件夹")
+    ] = False,
+    system: Annotated[
+        str | None,
+        typer.Option("--for", metavar="|".join(SYSTEMS), help="Also write what it imports · 另写一份供它导入的成绩"),
+    ] = None,
 ) -> None:
     """Grade what a class has handed in · 批改全班的提交"""
     with _plain_endings():
         from rich.console import Console
 
         root = _course_root(Path.cwd())
+        if dask and workers:
+            raise UserError(
+                "--workers is for this machine: with --dask, as many submissions run as the cluster has workers.",
+                "--workers 只用于本机：用 --dask 时，集群有几个 worker 就同时运行几份。",
+            )
+        if stage and not dask:
+            raise UserError("--stage goes with --dask tcp://HOST:PORT.", "--stage 要与 --dask tcp://HOST:PORT 一起用。")
+        if system not in (None, *SYSTEMS):
+            raise UserError(
+                f"Grades can be written for {' or '.join(SYSTEMS)}, not for {system!r}.",
+                f"成绩可以为 {' 或 '.join(SYSTEMS)} 导出，没有 {system!r}。",
+            )
         console = Console()
         with console.status("starting · 启动中"):
-            from insidegpt.grading.warm import Zygote, modules_for
+            if not dask:
+                from insidegpt.grading.warm import Zygote, modules_for
 
-            Zygote.of(modules_for(root, chapter))  # imports what kernels need in the meantime
+                Zygote.of(modules_for(root, chapter))  # imports what kernels need in the meantime
             from insidegpt.grading.batch import grade_class
-        if not grade_class(root, chapter, workers, console):
+        if not grade_class(root, chapter, workers or 1, console, dask, stage, system):
             raise typer.Exit(1)
 
 

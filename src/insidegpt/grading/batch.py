@@ -1,61 +1,40 @@
 """Grade a class: everything in `submitted/` that is new or has changed, with nbgrader's converters and gradebook.
 
-Workers are processes forked from this one that grade one submission after the other; when one of them ends early, that
-is the end of this submission alone, and another takes its place. Where there are cores to spare, two of them take
-turns: while the code of one submission runs, the next one is converted and its processes start. A worker writes into a
-staging folder and, as the last step, moves what is complete to its place in `feedback/` and `autograded/`. The graded
-notebook notes what it was made from. So a run can be killed at any moment, and the next one goes on with what is
-missing.
+The submissions are work for an executor: processes on this machine (`processes.py`) or a Dask cluster (`cluster.py`).
+Its workers run notebooks (`work.py`), this process alone records what came of them (`record.py`), one submission after
+the other: into the gradebook, then, as the last step, complete, to its place in `feedback/` and `autograded/`. The
+graded notebook notes what it was made from. So a run can be killed at any moment, and the next one goes on with what
+is missing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import functools
-import gc
-import json
-import multiprocessing
 import os
 import shutil
-import signal
-import sys
-import tempfile
-import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
-from copy import deepcopy
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from functools import partial
-from multiprocessing import connection
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
-import nbformat
-import nbgrader.api
-import psutil
-from nbformat.v4 import new_notebook
-from nbgrader.converters import Autograde, GenerateFeedback
-from nbgrader.converters.base import BaseConverter
-from nbgrader.coursedir import CourseDirectory
-from nbgrader.utils import capture_log
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from traitlets import import_item
 
 from insidegpt.errors import UserError
-from insidegpt.grading.grades import print_table, rows, write_csv
-from insidegpt.grading.intake import Course, Submission, mark, submissions
-from insidegpt.grading.release import reason
-from insidegpt.grading.submission import read_notebook
-from insidegpt.grading.warm import Zygote, modules_for
+from insidegpt.grading.grades import print_table, rows, write_csv, write_for
+from insidegpt.grading.intake import Course, Submission, submissions
+from insidegpt.grading.processes import Processes
+from insidegpt.grading.record import STAGED, GradebookLost, Recorder
+from insidegpt.grading.warm import modules_for
+from insidegpt.grading.work import OWN, Outcome, Work, pack
 
-OWN = ".grading"
-"""The folder in the course for the lock, the log and the staging folder."""
-
-STAGED = "staged"
-"""The folder in it for what is not complete yet."""
+if TYPE_CHECKING:
+    from insidegpt.grading.cluster import Cluster
 
 NOT_YET = "not graded yet: run `insidegpt grade` · 尚未批改：请运行 `insidegpt grade`"
 
@@ -63,12 +42,26 @@ LONGEST = 30 * 60
 """Seconds that grading one submission may take; the cells' own time limits end nearly everything earlier."""
 
 
-def grade_class(root: Path, chapter: str | None, workers: int, console: Console) -> bool:
+LOST = Outcome()
+"""The outcome of work that was cancelled: nothing is known about it."""
+
+
+def grade_class(
+    root: Path,
+    chapter: str | None,
+    workers: int,
+    console: Console,
+    dask: str | None = None,
+    stage: bool = False,
+    system: str | None = None,
+) -> bool:
     """Grade what is new or changed in the course at `root`, and write feedback, `grades.csv` and a table.
 
-    chapter: only this one; None: all. workers: the code of how many submissions runs at the same time. Returns whether
-    everything that was handed in for these chapters is graded. Raises UserError when there is nothing to do or to go
-    by, or when another run is at work.
+    chapter: only this one; None: all. workers: the code of how many submissions runs at the same time. dask: the
+    address of a scheduler whose workers are used instead. stage: they do not see `root`, so their work brings along
+    all that it takes. system: also write what this learning platform imports (`grades.write_for`).
+    Returns whether everything that was handed in for these chapters is graded. Raises UserError when there is nothing
+    to do or to go by, when another run is at work, or when nothing can go on.
     """
     course = Course.at(root)
     if chapter is not None and chapter not in course.chapters:
@@ -92,13 +85,17 @@ def grade_class(root: Path, chapter: str | None, workers: int, console: Console)
         )
         if to_do:
             course.config.ExecuteSubmission.preload = modules_for(root, chapter)
-            _prepare(course)
-            not_graded |= _grade_all(course, to_do, workers, console)
+            with (root / OWN / "log").open("w", encoding="utf-8", errors="replace") as log:
+                books, work = Recorder(course, log), pack(course, to_do, stage)
+                with books, _executor(course, len(to_do), workers, dask, stage, log, console) as executor:
+                    not_graded |= _grade_all(course, to_do, work, executor, books, log, console)
         for submission in not_graded:
             _withdraw(course, submission)
         others = {s: s.trouble or NOT_YET for s in found if s not in asked and not s.current}
         grades = rows(course, not_graded | others)
         write_csv(grades, root / "grades.csv")
+        if system:
+            write_for(system, grades, root / f"grades-{system}.csv")
     print_table([row for row in grades if chapter in (None, row.chapter)], console)
     return not not_graded
 
@@ -106,6 +103,10 @@ def grade_class(root: Path, chapter: str | None, workers: int, console: Console)
 def _tell(console: Console, course: Course, submission: Submission, reason: str) -> None:
     where = os.path.relpath(submission.folder, course.root)
     console.print(f"[red]✗[/] {escape(where)}: {escape(reason)}", soft_wrap=True, highlight=False)
+
+
+def _say(console: Console, sentence: str) -> None:
+    console.print(escape(sentence), soft_wrap=True, highlight=False)
 
 
 @contextlib.contextmanager
@@ -128,6 +129,7 @@ def _alone(folder: Path) -> Iterator[None]:
                     ) from None
                 time.sleep(wait)
         _sweep(folder)
+        (folder / STAGED).mkdir()
         try:
             yield
         finally:
@@ -138,58 +140,99 @@ def _sweep(folder: Path) -> None:
     shutil.rmtree(folder / STAGED, ignore_errors=True)
 
 
-def _prepare(course: Course) -> None:
-    """Do here, once, what each forked process would have to do again: import what grading takes."""
-    autograde = Autograde(coursedir=course.places, config=course.config)
-    feedback = GenerateFeedback(coursedir=course.places, config=course.config)
-    for step in (*autograde.sanitize_preprocessors, *autograde.autograde_preprocessors, *feedback.preprocessors):
-        if isinstance(step, str):
-            import_item(step)
-    nbformat.validate(new_notebook())  # compiles the schema
-    Zygote.of(course.config.ExecuteSubmission.preload)
-    gc.freeze()  # what is here by now is never collected, so its memory stays shared
+def _executor(
+    course: Course, most: int, workers: int, dask: str | None, stage: bool, log: TextIO, console: Console
+) -> Processes | Cluster:
+    if dask is None:
+        preload = course.config.ExecuteSubmission.preload
+        return Processes(workers, most, preload, course.root / OWN / STAGED, log.fileno())
+    from insidegpt.grading.cluster import Cluster  # only here: Dask need not be installed
+
+    return Cluster(dask, None if stage else course.root, partial(_say, console))
 
 
-def _grade_all(course: Course, to_do: list[Submission], workers: int, console: Console) -> dict[Submission, str]:
-    """Grade these, running the code of `workers` at a time; return those that could not be graded, with the reason."""
-    waiting, not_graded, confined = deque(to_do), {}, set()
-    with (
-        _progress(console) as progress,
-        (course.root / OWN / "log").open("w", encoding="utf-8") as log,
-        tempfile.TemporaryFile() as turns,
-    ):
+def _grade_all(
+    course: Course,
+    to_do: list[Submission],
+    work: Callable[[Submission], Work],
+    executor: Processes | Cluster,
+    books: Recorder,
+    log: TextIO,
+    console: Console,
+) -> dict[Submission, str]:
+    """Have the executor run the work of these and record what comes of it; return those not graded, with the reason."""
+    waiting, ran, not_graded, confined = deque(to_do), deque(), {}, set()
+    running: dict[Future, tuple[Submission, float]] = {}
+    with _progress(console) as progress:
         task = progress.add_task("grading · 批改中", total=len(to_do))
-
-        def hire(number: int) -> Worker:
-            return Worker(course, number, log.fileno(), partial(_turn, turns.fileno(), number % workers))
-
-        processes = min(len(to_do), max(workers, min(2 * workers, len(_cores()))))
-        idle, running = [hire(n) for n in range(processes)], {}
-        try:
-            while waiting or running:
-                while waiting and idle:
-                    worker = idle.pop()
-                    worker.begin(waiting.popleft())
-                    running[worker.pipe] = worker
-                for ready in connection.wait(list(running), timeout=0.25):
-                    worker = running.pop(ready)
-                    reason, sandbox = worker.outcome()
-                    if sandbox and sandbox not in confined:
-                        confined.add(sandbox)
-                        console.print(escape(sandbox), soft_wrap=True, highlight=False)
-                    if reason:
-                        not_graded[worker.submission] = reason
-                        _tell(console, course, worker.submission, reason)
-                    idle.append(worker if worker.process.is_alive() else hire(worker.number))
-                    progress.advance(task)
-                for worker in running.values():
-                    if worker.seconds > LONGEST:
-                        worker.stop()
-                progress.refresh()
-        finally:
-            for worker in [*idle, *running.values()]:
-                worker.stop()
+        while waiting or running or ran:
+            for _ in range(min(len(waiting), executor.slots - len(running))):
+                submission = waiting.popleft()
+                try:
+                    running[executor.submit(executor.task, work(submission))] = submission, time.monotonic()
+                except UserError as error:  # it has changed since it was examined
+                    ran.append((submission, Outcome(reason=str(error))))
+            if ran:
+                submission, outcome = ran.popleft()
+                reason, sandbox = _recorded(submission, outcome, books, log)
+                if sandbox and sandbox not in confined:
+                    confined.add(sandbox)
+                    _say(console, sandbox)
+                if reason:
+                    not_graded[submission] = reason
+                    _tell(console, course, submission, reason)
+                progress.advance(task)
+            for future in _next(running, 0 if ran else 0.25):
+                submission, begun = running.pop(future)
+                outcome = _outcome(executor, future, time.monotonic() - begun)
+                if outcome.unfit:
+                    executor.dismiss(outcome)
+                if outcome.unfit or outcome == LOST:
+                    waiting.appendleft(submission)
+                else:
+                    ran.append((submission, outcome))
+            for future, (_, begun) in running.items():
+                if time.monotonic() - begun > LONGEST:
+                    executor.stop(future)
+            progress.refresh()
     return not_graded
+
+
+def _next(running: dict[Future, tuple], seconds: float) -> set[Future]:
+    """Those that are done; where there are none, wait a while for the first."""
+    if not running:
+        time.sleep(seconds)
+    return wait(running, seconds, FIRST_COMPLETED).done
+
+
+def _outcome(executor: Processes | Cluster, future: Future, seconds: float) -> Outcome:
+    """What came of work that is done; LOST when it is to be done again."""
+    try:
+        return future.result()
+    except Exception as error:
+        if seconds > LONGEST:
+            minutes = LONGEST // 60
+            return Outcome(reason=f"not finished after {minutes} minutes, stopped · {minutes} 分钟后仍未批改完，已停止")
+        if isinstance(error, CancelledError):
+            return LOST
+        end = executor.ending(future)
+        return Outcome(
+            reason=f"the process that graded it ended early ({end}): see {OWN}/log, and run this again · "
+            f"批改它的进程提前结束（{end}）：请看 {OWN}/log，然后重新运行"
+        )
+
+
+def _recorded(submission: Submission, outcome: Outcome, books: Recorder, log: TextIO) -> tuple[str, str]:
+    """Record it: why that could not be done, or ''; and how the student's code was confined, or ''."""
+    print(outcome.log, end="", file=log, flush=True)
+    if outcome.reason:
+        return outcome.reason, ""
+    try:
+        return "", books.record(submission, outcome.notebook)
+    except GradebookLost:
+        raise
+    except UserError as error:
+        return str(error), ""
 
 
 def _withdraw(course: Course, submission: Submission) -> None:
@@ -214,172 +257,3 @@ def _progress(console: Console) -> Progress:
         redirect_stderr=False,
         disable=not console.is_terminal,
     )
-
-
-class Worker:
-    """A forked process that grades submissions. number: which of the workers it is."""
-
-    def __init__(self, course: Course, number: int, log: int, turn: Callable):
-        """Start it. log: the file descriptor where everything that it prints goes. turn: held while code runs."""
-        context = multiprocessing.get_context("fork")
-        self.number = number
-        self.submission: Submission | None = None
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(course, number, theirs, self.pipe, log, turn))
-        self.process.start()
-        theirs.close()
-
-    def begin(self, submission: Submission) -> None:
-        """Have it grade this one; `pipe` can be read when `outcome` is there."""
-        self.submission, self._started = submission, time.monotonic()
-        with contextlib.suppress(BrokenPipeError):  # it has ended: `outcome` says so
-            self.pipe.send(submission)
-
-    @property
-    def seconds(self) -> float:
-        """How long it has been at work on the submission."""
-        return time.monotonic() - self._started
-
-    def outcome(self) -> tuple[str, str]:
-        """Why it could not grade the submission, or ''; and how the student's code was confined, or ''."""
-        try:
-            return self.pipe.recv()
-        except (EOFError, ConnectionResetError):  # it ended before it could say anything
-            self.process.join()
-        if self.seconds > LONGEST:
-            minutes = LONGEST // 60
-            return f"not finished after {minutes} minutes, stopped · {minutes} 分钟后仍未批改完，已停止", ""
-        status = self.process.exitcode
-        end = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return (
-            f"the process that graded it ended early ({end}): see {OWN}/log, and run this again · "
-            f"批改它的进程提前结束（{end}）：请看 {OWN}/log，然后重新运行",
-            "",
-        )
-
-    def stop(self) -> None:
-        """End it, with its kernels."""
-        self.process.terminate()
-        self.process.join(5)
-        if self.process.is_alive():
-            _kill_with_children(self.process.pid)
-            self.process.join()
-
-
-def _work(
-    course: Course,
-    number: int,
-    pipe: connection.Connection,
-    parents: connection.Connection,
-    log: int,
-    turn: Callable,
-) -> None:
-    """Grade the submissions that come through the pipe, and send for each what `Worker.outcome` returns."""
-    parents.close()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the kernels are shut down
-    threading.Thread(target=_follow_parent, daemon=True).start()
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    _stay_on_one_core(number)
-    course.config.ExecuteSubmission.turn = turn
-    # nbgrader opens the gradebook nine times a submission, and each new engine would compile every query again
-    nbgrader.api.create_engine = functools.cache(nbgrader.api.create_engine)
-    with contextlib.suppress(EOFError):
-        while True:
-            pipe.send(_outcome(course, pipe.recv()))
-
-
-def _outcome(course: Course, submission: Submission) -> tuple[str, str]:
-    """Grade a submission: what `Worker.outcome` returns."""
-    try:
-        return "", _grade(course, submission)
-    except UserError as error:
-        return str(error), ""
-    except Exception as error:
-        traceback.print_exc()
-        what = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-        return f"grading failed ({what}): see {OWN}/log · 批改失败（{what}）：请看 {OWN}/log", ""
-
-
-@contextlib.contextmanager
-def _turn(turns: int, which: int) -> Iterator[None]:
-    """Hold one of the turns, which are bytes of a file: the system takes it back when the process ends."""
-    fcntl.lockf(turns, fcntl.LOCK_EX, 1, which)
-    try:
-        yield
-    finally:
-        fcntl.lockf(turns, fcntl.LOCK_UN, 1, which)
-
-
-def _cores() -> list[int]:
-    """The cores that this process may use."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def _stay_on_one_core(number: int) -> None:
-    """Keep the worker with its kernels on one core: they take turns, and hand over twice as fast without a move."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = _cores()
-        os.sched_setaffinity(0, {cores[number % len(cores)]})
-
-
-def _follow_parent() -> None:
-    """Wait until the parent has died, however it did, then end this process and its kernels at once."""
-    connection.wait([multiprocessing.parent_process().sentinel])
-    _kill_with_children(os.getpid())
-
-
-def _kill_with_children(pid: int) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        for child in psutil.Process(pid).children(recursive=True):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-        os.kill(pid, signal.SIGKILL)
-
-
-def _grade(course: Course, submission: Submission) -> str:
-    """Grade it, write its feedback, put both in place; return how the student's code was confined, or ''."""
-    student, chapter = submission.student, submission.chapter
-    try:
-        read_notebook(submission.folder / f"{chapter}.ipynb")
-    except UserError as error:
-        raise UserError("this is not a notebook that can be read", "这不是能读取的笔记本") from error
-    final, staged = course.places, _staged(course, submission)
-    _run(Autograde, staged)
-    graded = Path(staged.format_path(staged.autograded_directory, student, chapter))
-    mark(graded / f"{chapter}.ipynb", submission.fingerprint)
-    _run(GenerateFeedback, staged)
-    feedback = Path(staged.format_path(staged.feedback_directory, student, chapter))
-    sandbox = json.loads((graded / f"{chapter}.ipynb").read_bytes())["metadata"]["insidegpt"].get("sandbox", "")
-    _put(feedback, course.folder(final.feedback_directory, student, chapter))
-    _put(graded, course.folder(final.autograded_directory, student, chapter))  # last: this says that all is done
-    return sandbox
-
-
-def _staged(course: Course, submission: Submission) -> CourseDirectory:
-    """The course as nbgrader is to see it for this submission: what it writes goes into the staging folder."""
-    config = deepcopy(course.config)
-    for step in ("autograded_directory", "feedback_directory"):
-        config.CourseDirectory[step] = f"{OWN}/{STAGED}/{step}"
-    return CourseDirectory(config=config, assignment_id=submission.chapter, student_id=submission.student)
-
-
-def _run(converter: type[BaseConverter], staged: CourseDirectory) -> None:
-    """Let nbgrader do one step. Raises UserError with what went wrong; nbgrader's own words go to the log."""
-    ran = capture_log(converter(coursedir=staged, config=staged.config))
-    if not ran["success"]:
-        said = ran.get("log", "") + ran["error"]
-        print(said, file=sys.stderr)
-        why = reason(said)
-        raise UserError(
-            f"nbgrader could not grade it ({why}): see {OWN}/log", f"nbgrader 无法批改（{why}）：请看 {OWN}/log"
-        )
-
-
-def _put(new: Path, place: Path) -> None:
-    """Move a complete folder to its place; what was there goes to the staging folder, to be swept."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists():
-        place.rename(new.with_name(f"{new.name} before"))
-    new.rename(place)

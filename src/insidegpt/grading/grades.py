@@ -74,6 +74,25 @@ def write_csv(grades: list[Row], path: Path) -> None:
     os.replace(fresh, path)
 
 
+def write_for(system: str, grades: list[Row], path: Path) -> None:
+    """Write a file that the grade book of this learning platform, 'moodle' or 'canvas', imports.
+
+    One row for a student, one column for a chapter; empty where nothing is graded. Canvas wants four columns before
+    them and a second row with the maxima; it finds the students by their login, which is the name of their folder.
+    """
+    maxima = {row.chapter: row.maximum for row in grades if row.maximum is not None}
+    points = {(row.student, row.chapter): row.points for row in grades}
+    first = ["Student", "ID", "SIS Login ID", "Section"] if system == "canvas" else ["student"]
+    with path.open("w", encoding="utf-8", newline="", errors="replace") as file:
+        table = csv.writer(file)
+        table.writerow([*first, *maxima])
+        if system == "canvas":
+            table.writerow(["Points Possible", "", "", "", *maxima.values()])
+        for student in sorted({row.student for row in grades if row.points is not None}):
+            known = [student, "", student, ""] if system == "canvas" else [student]
+            table.writerow([*known, *(points.get((student, chapter)) for chapter in maxima)])
+
+
 def print_table(grades: list[Row], console: Console) -> None:
     """Print a row for each submission."""
     table = Table()

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from nbgrader.api import Gradebook
 from nbgrader.coursedir import CourseDirectory
-from nbgrader.utils import is_ignored, parse_utc
-from sqlalchemy.engine import make_url
+from nbgrader.utils import find_all_files, is_ignored, parse_utc
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.exc import DBAPIError
 from traitlets.config import Config, PyFileConfigLoader
 
 from insidegpt.errors import UserError
@@ -59,9 +60,16 @@ class Course:
                     f"There is no gradebook {url.database}: run `make exercises` first.",
                     f"找不到成绩册 {url.database}：请先运行 `make exercises`。",
                 )
-            url = url.update_query_dict({"timeout": "60"})  # seconds that one worker waits while another one writes
+            url = url.update_query_dict({"timeout": "60"})  # seconds to wait while another program writes
         config.CourseDirectory.db_url = url.render_as_string(hide_password=False)
-        return cls(root, config)
+        expect_gradebook(config.CourseDirectory.db_url)
+        course = cls(root, config)
+        if not course.chapters:
+            raise UserError(
+                "Nothing has been released into the gradebook: run `make exercises` first.",
+                "成绩册里还没有发布过任何一章：请先运行 `make exercises`。",
+            )
+        return course
 
     @cached_property
     def places(self) -> CourseDirectory:
@@ -81,6 +89,28 @@ class Course:
     def folder(self, step: str, student: str, chapter: str) -> Path:
         """Where a submission lies at a step, which is the value of `places.submitted_directory` or the like."""
         return Path(self.places.format_path(step, student, chapter))
+
+
+def expect_gradebook(db_url: str) -> None:
+    """Raise UserError when the database of this address does not answer, or what speaks to it is not installed."""
+    try:
+        engine = create_engine(db_url)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"The gradebook needs the package {error.name}: .venv/bin/pip install -e '.[cluster]'.",
+            f"成绩册需要软件包 {error.name}：.venv/bin/pip install -e '.[cluster]'。",
+        ) from error
+    try:
+        engine.connect().close()
+    except DBAPIError as error:
+        place = engine.url.render_as_string(hide_password=True)
+        why = str(error.orig).strip().splitlines()[0]
+        raise UserError(
+            f"The gradebook {place} does not answer ({why}): see that it runs, then run this again.",
+            f"成绩册 {place} 没有回应（{why}）：请确认它在运行，然后重新运行。",
+        ) from error
+    finally:
+        engine.dispose()
 
 
 def submissions(course: Course) -> list[Submission]:
@@ -129,11 +159,35 @@ def _trusted(course: Course, chapter: str) -> tuple[bytes, dict[str, str]]:
             for cell in sorted(notebook.source_cells, key=lambda cell: cell.name):
                 digest.update(repr((cell.name, cell.cell_type, cell.source, points.get(cell.name))).encode())
         extensions = {s.student_id: str(s.extension or "") for s in gradebook.assignment_submissions(chapter)}
-    hidden = Path(course.config.ExecuteSubmission.tests) / "hidden"
-    tests = [path for path in sorted(hidden.glob("*.py")) if path.stem == chapter or path.stem not in course.chapters]
-    for path in [*tests, Path(find_spec("insidegpt.checks").origin)]:
+    for path in [*_hidden(course, chapter), Path(find_spec("insidegpt.checks").origin)]:
         digest.update(path.read_bytes())
     return digest.digest(), extensions
+
+
+def _hidden(course: Course, chapter: str) -> list[Path]:
+    """The modules of hidden tests that this chapter may use: its own and those that are no chapter's."""
+    modules = sorted((Path(course.config.ExecuteSubmission.tests) / "hidden").glob("*.py"))
+    return [path for path in modules if path.stem == chapter or path.stem not in course.chapters]
+
+
+def hidden_tests(course: Course, chapter: str) -> dict[str, bytes]:
+    """The hidden tests of a chapter, by their path in the folder `ExecuteSubmission.tests`."""
+    return {f"hidden/{path.name}": path.read_bytes() for path in _hidden(course, chapter)}
+
+
+def contents(course: Course, submission: Submission) -> dict[str, bytes]:
+    """What lies in the folder where the notebook runs, by path: the student's files, the course's own over them.
+
+    Raises UserError when the folder can no longer be read, or not without harm.
+    """
+    folder, source = submission.folder, course.folder(course.places.source_directory, ".", submission.chapter)
+    try:
+        found = {str(path.relative_to(folder)): path.read_bytes() for path in _files(course, folder)}
+    except OSError as error:
+        raise _unreadable(error) from error
+    for path in find_all_files(str(source), [*course.places.ignore, "*.ipynb"]):
+        found[os.path.relpath(path, source)] = Path(path).read_bytes()
+    return found
 
 
 def _examined(course: Course, folder: Path, trusted: bytes, extensions: dict[str, str]) -> Submission:
@@ -148,12 +202,14 @@ def _examined(course: Course, folder: Path, trusted: bytes, extensions: dict[str
     except UserError as error:
         return Submission(student, chapter, folder, trouble=str(error))
     except OSError as error:
-        return Submission(
-            student, chapter, folder, trouble=f"cannot be read ({error.strerror}) · 无法读取（{error.strerror}）"
-        )
+        return Submission(student, chapter, folder, trouble=str(_unreadable(error)))
     fingerprint = digest.hexdigest()
     current = student in extensions and fingerprint == _mark(course, student, chapter)
     return Submission(student, chapter, folder, fingerprint, current=current)
+
+
+def _unreadable(error: OSError) -> UserError:
+    return UserError(f"cannot be read ({error.strerror})", f"无法读取（{error.strerror}）")
 
 
 def _check_name(student: str) -> None:

@@ -117,6 +117,7 @@ def _supervise(request: dict, line_number: int, inherit: int | None = None) -> N
     """Fork the kernel, stay until it has ended or must end, and leave nothing of it behind."""
     line = socket.socket(fileno=line_number)
     linux.adopt_orphans()
+    request["priority"] = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(OSError):  # root has no limit of processes: what counts them must run when there are many
         os.setpriority(os.PRIO_PROCESS, 0, -15)
     folder, confinement = Folder(request["folder"]), _confinement(request["confinement"])
@@ -198,7 +199,7 @@ def _be_kernel(
 ) -> NoReturn:
     """Become the kernel: what a new process would have, then the confinement, then ipykernel."""
     os.setsid()
-    os.setpriority(os.PRIO_PROCESS, 0, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, request["priority"])  # that of the grader, who may have been told to be nice
     linux.die_with_parent()
     _close_all_but({0, 1, 2, tell} | (set() if inherit is None else {inherit}))
     _environment(request["env"], inherit)
