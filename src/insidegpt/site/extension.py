@@ -133,13 +133,22 @@ def _scripts_in_traditional(app, exception):
         script.write_text(_to_traditional(app)(script.read_text("utf8")).replace("zh-CN", "zh-TW"), "utf8")
 
 
+_ACCESSIBLE = {
+    'role="doc-biblioentry"': 'role="listitem"',  # an entry of a list, and the role that docutils writes is withdrawn
+    '<th class="head"><p></p></th>': "<td></td>",  # heads nothing
+}
+
+
 def _finish_pages(app, exception):
     """Write into the finished pages what templates and Sphinx's writer leave out: languages and sizes of pictures."""
     if exception or app.builder.name != "html":
         return
     for path in Path(app.outdir).rglob("*.html"):
         if "_static" not in path.parts:
-            path.write_text(with_sizes(with_languages(path.read_text("utf8")), path.parent), "utf8")
+            page = with_sizes(with_languages(path.read_text("utf8")), path.parent)
+            for written, better in _ACCESSIBLE.items():
+                page = page.replace(written, better)
+            path.write_text(page, "utf8")
 
 
 def setup(app):

@@ -8,7 +8,9 @@ from urllib.parse import unquote
 
 import imagesize
 
-_IMAGE = re.compile(r'(?P<figure><figure\b[^>]*>\s*)?<img\b(?P<rest>(?![^>]*\swidth=)[^>]*\ssrc="(?P<src>[^":]+)"[^>]*>)')
+_IMAGE = re.compile(
+    r'(?P<figure><figure\b[^>]*>\s*)?<img\b(?P<rest>(?![^>]*\swidth=)[^>]*\ssrc="(?P<src>[^":]+)"[^>]*>)'
+)
 
 
 def with_sizes(html: str, folder: Path) -> str:
