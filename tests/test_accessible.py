@@ -271,7 +271,7 @@ UNSEEN = """() => {
     document.activeElement.blur();
     const before = look(e);
     e.focus({focusVisible: true, preventScroll: true});
-    const style = getComputedStyle(e);
+    const style = getComputedStyle(e.querySelector(".toctree-toggle") || e);
     const outlined = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
     if (document.activeElement === e && !outlined && look(e) === before) unseen.push(e.outerHTML.slice(0, 120));
   }
@@ -300,7 +300,10 @@ def test_the_first_key_leads_to_the_text(page, url):
 SMALL = """() => [...document.querySelectorAll(`.edition-switcher a, .live :is(button, select, input),
     .sidebar-toggle, .article-header-buttons button, summary, .copybtn`)]
   .filter((e) => e.checkVisibility())
-  .filter((e) => { const b = (e.closest("label") || e).getBoundingClientRect(); return b.width < 24 || b.height < 24 })
+  .filter((e) => {
+    const { width, height } = (e.querySelector(".toctree-toggle") || e.closest("label") || e).getBoundingClientRect();
+    return width < 24 || height < 24;
+  })
   .map((e) => e.outerHTML.slice(0, 120))"""
 
 
