@@ -12,6 +12,8 @@ from sphinx.util.i18n import CatalogInfo
 
 from insidegpt.site.editions import EDITIONS, Titles, in_one_language, select, titles
 from insidegpt.site.live import place_figures
+from insidegpt.site.passages import with_languages
+from insidegpt.site.pictures import with_sizes
 from insidegpt.site.traditional import converter, in_traditional
 
 _HERE = Path(__file__).parent
@@ -131,6 +133,24 @@ def _scripts_in_traditional(app, exception):
         script.write_text(_to_traditional(app)(script.read_text("utf8")).replace("zh-CN", "zh-TW"), "utf8")
 
 
+_ACCESSIBLE = {
+    'role="doc-biblioentry"': 'role="listitem"',  # an entry of a list, and the role that docutils writes is withdrawn
+    '<th class="head"><p></p></th>': "<td></td>",  # heads nothing
+}
+
+
+def _finish_pages(app, exception):
+    """Write into the finished pages what templates and Sphinx's writer leave out: languages and sizes of pictures."""
+    if exception or app.builder.name != "html":
+        return
+    for path in Path(app.outdir).rglob("*.html"):
+        if "_static" not in path.parts:
+            page = with_sizes(with_languages(path.read_text("utf8")), path.parent)
+            for written, better in _ACCESSIBLE.items():
+                page = page.replace(written, better)
+            path.write_text(page, "utf8")
+
+
 def setup(app):
     """Connect everything; `edition` chooses the edition, `edition_switcher` says whether others lie beside it."""
     _translate_theme(app)  # before the theme is loaded: the catalogue that comes first wins
@@ -144,6 +164,7 @@ def setup(app):
     app.connect("doctree-read", _keep_punctuation_with_maths)
     app.connect("doctree-resolved", place_figures)
     app.connect("html-page-context", _page_context)
+    app.connect("build-finished", _finish_pages)
     app.connect("build-finished", _downloads_in_one_language)
     app.connect("build-finished", _scripts_in_traditional, priority=900)  # after Sphinx has copied the scripts
     app.add_css_file("book.css")

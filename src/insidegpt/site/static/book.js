@@ -23,3 +23,12 @@ document.addEventListener("keydown", (event) => {
   const link = document.querySelector(`link[rel="${rel}"]`);
   if (link) location.assign(link.href);
 });
+
+// A formula that scrolls is reached by key, as the theme sees to it for code.
+const formulas = new ResizeObserver((changed) => {
+  for (const { target } of changed) {
+    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+    else target.removeAttribute("tabindex");
+  }
+});
+for (const formula of document.querySelectorAll(".katex-display")) formulas.observe(formula);

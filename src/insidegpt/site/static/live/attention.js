@@ -53,7 +53,7 @@
     heads.input.value = head;
     heads.show(`${head}`);
 
-    tokens.lang = text === data[0] ? "en" : "zh-CN";
+    tokens.lang = text === data[0] ? "en" : "zh-Hans"; // the model knows Simplified alone
     if (drawn !== text) { // else the buttons stay, and with them the focus
       drawn = text;
       tokens.replaceChildren(...text.tokens.map((token, j) =>

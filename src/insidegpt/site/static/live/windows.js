@@ -52,7 +52,7 @@
     which.input.value = shown + 1;
     which.show(`${shown + 1} / ${windows.length}`);
 
-    tokens.lang = text === data[0] ? "en" : "zh-CN";
+    tokens.lang = text === data[0] ? "en" : "zh-Hans"; // the model knows Simplified alone
     tokens.replaceChildren(...text.tokens.map((token, t) =>
       element("span", { class: `live-token ${state(t, here)}` }, element("b", {}, token.trim()),
         element("small", {}, state(t, here) === "scored" ? costs[t - here.first].toFixed(2) : "\u00a0"))));
