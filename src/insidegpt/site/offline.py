@@ -17,11 +17,11 @@ def write_offline(site: Path) -> None:
     The worker holds a hash over all files: a browser that finds it changed fetches anew what a reader keeps.
     """
     build = hashlib.sha256()
-    for name in EDITIONS:
-        listed = site / name / "files.json"
-        files = sorted(p for p in (site / name).rglob("*") if p.is_file() and p != listed)
+    for edition in (site / name for name in EDITIONS if (site / name).is_dir()):
+        listed = edition / "files.json"
+        files = sorted(p for p in edition.rglob("*") if p.is_file() and p != listed)
         for file in files:
             build.update(f"{file.relative_to(site)}\0".encode() + file.read_bytes())
-        listed.write_text(json.dumps([file.relative_to(site / name).as_posix() for file in files]), "utf8")
+        listed.write_text(json.dumps([file.relative_to(edition).as_posix() for file in files]), "utf8")
     worker = _WORKER.read_text("utf8").replace("$version", build.hexdigest()[:16])
     (site / "sw.js").write_text(worker, "utf8")

@@ -39,11 +39,10 @@ self.addEventListener("message", (event) => {
 
 self.addEventListener("fetch", (event) => {
   const { request } = event;
-  if (request.method !== "GET" || new URL(request.url).origin !== location.origin) return;
-  const fromCache = async () => {
-    const found = await caches.match(request, { ignoreSearch: true });
-    return found ?? (request.url.endsWith("/") && (await caches.match(`${request.url}index.html`))) || Response.error();
-  };
+  const address = request.url.replace(/[?#].*/, "").replace(/\/$/, "/index.html"); // one page, whatever is sought on it
+  if (request.method !== "GET" || new URL(address).origin !== location.origin) return;
+  const fromCache = async () =>
+    (await caches.match(address, { ignoreVary: true })) ?? Response.error();
   const answer = async () => {
     let fresh;
     try {
@@ -53,7 +52,8 @@ self.addEventListener("fetch", (event) => {
     }
     if (fresh.status === 200 && !fresh.redirected) {
       const copy = fresh.clone();
-      event.waitUntil(caches.open(CACHE).then((cache) => cache.put(request, copy)).catch(() => {})); // a full disk is no fault
+      const store = caches.open(CACHE).then((cache) => cache.put(address, copy));
+      event.waitUntil(store.catch(() => {})); // a full disk is no fault
     }
     return fresh;
   };
