@@ -28,7 +28,7 @@ SOURCES = (
 _LOCALES = Path(__file__).with_name("locale")
 
 UNNEEDED = (
-    *(".buildinfo", "fontawesome.js*", "*webpack-macros.html", "*.map", "*.ttf", "fa-brands*", "fa-regular*"),
+    *(".buildinfo", "fontawesome.js*", "*webpack-macros.html", "*.map", "*.ttf"),
     *("locales", "sphinx_highlight.js", "togglebutton.*"),
 )
 """What the theme brings and no page uses."""

@@ -8,7 +8,7 @@
   card.id = "reading-card";
   card.className = "reading-card";
   card.setAttribute("role", "note");
-  let shown = null, waiting = 0, touched = false, wasOpen = null;
+  let shown = null, closing = false, waiting = 0, touched = false, wasOpen = null;
 
   const cardOf = (link) => templates.get(link?.getAttribute("href"));
   const linkAt = (event) => {
@@ -47,6 +47,8 @@
     if (event.newState === "open" || !shown) return;
     shown.removeAttribute("aria-describedby");
     shown = null;
+    closing = true; // and the browser hands the focus back to the link
+    setTimeout(() => (closing = false));
   });
 
   if (templates.size && card.showPopover) {
@@ -60,6 +62,7 @@
     });
     document.addEventListener("focusin", (event) => {
       const link = linkAt(event);
+      if (closing) return;
       if (link?.matches(":focus-visible")) show(link);
       else if (!card.contains(event.target)) hide();
     });
