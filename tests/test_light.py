@@ -58,6 +58,7 @@ def test_fonts_hold_every_icon_and_every_character_of_a_formula(site):
     codes = {int(found[1], 16) for found in drawn.values() if found}
     solid = TTFont(static / "vendor/fontawesome/webfonts/fa-solid-900.woff2").getBestCmap()
     assert len(codes) >= 8 and codes <= set(solid) and len(solid) < 100
+    assert {0xF0EB, 0xF071} <= set(solid), "what the style sheet draws beside hints and warnings"
     formulas = html.parse(site / "en/book/attention.html").xpath('//span[@class="katex-html"]//text()')
     fonts = [TTFont(path).getBestCmap() or {} for path in (static / "katex/fonts").glob("*.woff2")]
     had = set().union(*fonts)

@@ -15,7 +15,9 @@ _NOWHERE = ("sphinx_highlight.js",)  # static/marks.js marks what was sought
 _OF_DESIGN = ("design-tabs.js", "sphinx-design.min.css")  # sphinx-design's classes begin with sd-
 _ICON_RULE = re.compile(r"((?:\.fa-[\w-]+:before,?)+)\{content:\"[^\"]*\"\}")
 _ICON = re.compile(r"\bfa-[\w-]+")
-_CHARACTER_OF_ICON = re.compile(r'"\\(f[0-9a-f]{3})"')
+_ESCAPED = re.compile(r"\\(f[0-9a-f]{3})\b")
+_PRIVATE = re.compile("[\ue000-\uf8ff]")
+"""The range of Unicode in which the icons stand; style sheets name them escaped or as they are."""
 
 
 def _lighten_head(app, pagename, templatename, context, doctree):
@@ -54,7 +56,8 @@ def _subset(app, exception):
             formulas = reduce(set.union, shown, formulas)
     style = out / "_static" / "styles" / "pydata-sphinx-theme.css"
     style.write_text(without_unused_icons(style.read_text("utf8"), icons), "utf8")
-    drawn = {chr(int(code, 16)) for code in _CHARACTER_OF_ICON.findall(style.read_text("utf8"))}
+    styles = "".join(path.read_text("utf8") for path in (out / "_static").rglob("*.css"))
+    drawn = {chr(int(code, 16)) for code in _ESCAPED.findall(styles)} | set(_PRIVATE.findall(styles))
     for font in (out / "_static" / "vendor").rglob("*.woff2"):
         subset(font, drawn)
     for font in (out / "_static" / "katex" / "fonts").glob("*.woff2"):

@@ -46,7 +46,8 @@ self.addEventListener("fetch", (event) => {
   const answer = async () => {
     let fresh;
     try {
-      fresh = await fetch(request);
+      // A page is asked for anew: what the browser holds of it may be of an older build. Its files carry their digests.
+      fresh = await (request.mode === "navigate" ? fetch(request, { cache: "no-cache" }) : fetch(request));
     } catch (error) {
       return fromCache();
     }
