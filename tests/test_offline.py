@@ -86,7 +86,7 @@ def test_a_new_build_reaches_the_reader_at_once_and_renews_what_was_kept(page, s
     keep(page, url)
     changed = folder / "zh" / "book" / "masking.html"
     changed.write_text(changed.read_text("utf8").replace("<h1>", "<h1>新版 "), "utf8")
-    (folder / "zh" / "book" / "graph.html").write_text("<h1>新版的图</h1>", "utf8")
+    (folder / "zh" / "book" / "graph.html").write_text("<meta charset=utf-8><h1>新版的图</h1>", "utf8")
     before = (folder / "sw.js").read_text("utf8")
     write_offline(folder)
     assert (folder / "sw.js").read_text("utf8") != before
