@@ -1,35 +1,39 @@
-"""What a chapter page costs a reader who opens it for the first time, beside a default Jupyter Book of the same page.
+"""What a page costs a reader who opens it for the first time, beside a default Jupyter Book of the same page.
 
-    .venv/bin/python benchmarks/page_weight.py
+    PYTHONPATH=tests .venv/bin/python benchmarks/page_weight.py
 
-Both are built from this repository's chapter and opened in Chromium with an empty cache. Bytes are those of gzip,
+Both are built from this repository's notebooks and opened in Chromium with an empty cache. Bytes are those of gzip,
 as a server would send them; files that are compressed already count as they are. Requests to other hosts are
 counted, refused, and their bytes left out, so the default book's maths and widgets come on top of its figure.
+The first paint is the one that Chromium reports for a page from the file system, the median of five visits.
 """
 
-import gzip
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import yaml
-from playwright.sync_api import Route, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
+from insidegpt.site.beside import pages
 from insidegpt.site.build import main as build_site
+from weight import weigh
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = "book/attention.html"
-COMPRESSED = (".woff2", ".woff", ".png", ".jpg")
+PAGE = "book/attention"
+COLUMNS = ("page", "styles", "scripts", "fonts", "other", "figures")
 DEFAULT = {
     "title": "Inside GPT-2",
     "execute": {"execute_notebooks": "off"},
     "bibtex_bibfiles": ["book/references.bib"],
     "only_build_toc_files": True,
 }
+FIRST_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
 
 
 def default_book(folder: Path) -> Path:
@@ -43,43 +47,41 @@ def default_book(folder: Path) -> Path:
     return folder / "_build" / "html"
 
 
-def weigh(chromium, page: Path) -> dict[str, int]:
-    """Requests, bytes and refused requests of a cold visit to a page in the file system."""
-    seen = {"requests": 0, "bytes": 0, "bytes of figures": 0, "scripts": 0, "requests to other hosts": 0}
+def first_paint(chromium: Browser, page: Path) -> float:
+    """Milliseconds until something of the page is on the screen."""
+    times = []
+    for _ in range(5):
+        visit = chromium.new_page(viewport={"width": 1280, "height": 900})
+        visit.route(lambda url: url.startswith("http"), lambda route: route.abort())
+        visit.goto(page.as_uri(), wait_until="load")
+        visit.wait_for_function(f"() => {FIRST_PAINT} > 0")
+        times.append(visit.evaluate(FIRST_PAINT))
+        visit.close()
+    return statistics.median(times)
 
-    def answer(route: Route) -> None:
-        url = route.request.url
-        if not url.startswith("file:"):
-            seen["requests to other hosts"] += 1
-            route.abort()
-            return
-        path = Path(url.removeprefix("file://").split("?")[0].split("#")[0])
-        data = path.read_bytes()
-        size = len(data) if path.suffix in COMPRESSED else len(gzip.compress(data))
-        seen["requests"] += 1
-        seen["scripts"] += path.suffix == ".js"
-        seen["bytes of figures" if "_images" in path.parts else "bytes"] += size
-        route.continue_()
 
-    visit = chromium.new_page(viewport={"width": 1280, "height": 900})
-    visit.route(lambda url: not url.startswith("data:"), answer)
-    visit.goto(page.as_uri(), wait_until="networkidle")
-    visit.close()
-    return seen
+def row(chromium: Browser, page: Path) -> list[str]:
+    """A row of the table: bytes by kind, bytes but for figures, requests, those to other hosts, first paint."""
+    seen = weigh(chromium, page)
+    asked = seen["requests"]
+    weights = [seen["bytes"][kind] for kind in COLUMNS]
+    counted = [*weights, sum(weights) - seen["bytes"]["figures"], asked.total(), asked["other hosts"]]
+    return [*(f"{value:,}" for value in counted), f"{first_paint(chromium, page):.0f} ms"]
 
 
 def main() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         build_site(ROOT)
+        site = ROOT / "_build" / "site"
+        table = Table("", *COLUMNS, "all but figures", "requests", "other hosts", "first paint", title="A cold visit")
         chromium = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        ours = weigh(chromium, ROOT / "_build" / "site" / "en" / PAGE)
-        default = weigh(chromium, default_book(Path(folder)) / PAGE)
+        table.add_row(f"default {PAGE}", *row(chromium, default_book(Path(folder)) / f"{PAGE}.html"), end_section=True)
+        for edition, names in pages(site).items():
+            for name in names:
+                table.add_row(f"{edition}/{name}", *row(chromium, site / edition / f"{name}.html"))
         chromium.close()
-    table = Table("", "this site", "default Jupyter Book", title=f"A cold visit to {PAGE}")
-    for name, value in ours.items():
-        table.add_row(name, f"{value:,}", f"{default[name]:,}")
-    Console().print(table)
+    Console(width=160).print(table)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import yaml
 from insidegpt.errors import UserError
 from insidegpt.site.beside import write_beside
 from insidegpt.site.editions import EDITIONS, Edition
+from insidegpt.site.offline import write_offline
 from insidegpt.site.traditional import converter
 
 SOURCES = (
@@ -26,7 +27,10 @@ SOURCES = (
 
 _LOCALES = Path(__file__).with_name("locale")
 
-UNNEEDED = (".buildinfo", "fontawesome.js*", "*webpack-macros.html")
+UNNEEDED = (
+    *(".buildinfo", "fontawesome.js*", "*webpack-macros.html", "*.map", "*.ttf"),
+    *("locales", "sphinx_highlight.js", "togglebutton.*"),
+)
 """What the theme brings and no page uses."""
 
 
@@ -49,6 +53,7 @@ def main(root: Path) -> None:
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # each edition is built by a process of its own
         list(pool.map(build, EDITIONS.values()))
     write_beside(site, base_url(root))
+    write_offline(site)
     print(f"The book lies in {os.path.relpath(site)}: open {os.path.relpath(site / 'index.html')} in a browser.")
 
 

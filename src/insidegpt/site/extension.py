@@ -17,6 +17,7 @@ from insidegpt.site.pictures import with_sizes
 from insidegpt.site.traditional import converter, in_traditional
 
 _HERE = Path(__file__).parent
+_SCRIPTS = sorted((_HERE / "static").rglob("*.js"))
 _FULL_WIDTH = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef“”‘’…—"
 _BREAK_IN_CHINESE = re.compile(f"[{_FULL_WIDTH}]\n[{_FULL_WIDTH}]")
 
@@ -125,11 +126,11 @@ def _downloads_in_one_language(app, exception):
 
 
 def _scripts_in_traditional(app, exception):
-    """Let the buttons beside code and the live figures, whose scripts know Simplified alone, speak Traditional."""
+    """Let scripts that speak, and know Simplified alone, speak Traditional."""
     if exception or not _edition(app).traditional:
         return
     static = Path(app.outdir, "_static")
-    for script in (*static.glob("copybutton.js"), *static.glob("live/*.js")):
+    for script in (static / "copybutton.js", *(static / own.relative_to(_HERE / "static") for own in _SCRIPTS)):
         script.write_text(_to_traditional(app)(script.read_text("utf8")).replace("zh-CN", "zh-TW"), "utf8")
 
 
@@ -168,5 +169,7 @@ def setup(app):
     app.connect("build-finished", _downloads_in_one_language)
     app.connect("build-finished", _scripts_in_traditional, priority=900)  # after Sphinx has copied the scripts
     app.add_css_file("book.css")
-    app.add_js_file("book.js", loading_method="defer")
+    app.add_css_file("reading.css")
+    for script in ("book.js", "marks.js", "progress.js", "offline.js"):
+        app.add_js_file(script, loading_method="defer")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

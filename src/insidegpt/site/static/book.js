@@ -1,3 +1,7 @@
+// Words for the reader, in the language of the page or, in the edition of two languages, in both.
+const say = (en, zh) =>
+  document.querySelector('[data-edition="en-zh"][aria-current]') ? `${en} · ${zh}` : document.documentElement.lang.startsWith("zh") ? zh : en;
+
 // Switching the edition keeps the section that is being read and the words that were sought, and remembers the choice for the landing page.
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-edition]");
