@@ -4,7 +4,6 @@ Printing the bilingual one takes about half a minute of one core, and reading it
 something that it is made from has changed.
 """
 
-import itertools
 import os
 import posixpath
 import re
@@ -195,6 +194,7 @@ def test_all_fonts_are_in_the_pdf(pdf):
 def test_the_table_of_contents_names_the_pages_on_which_headings_stand(pdf):
     first = pdf.places[pdf.pages[0].id] - 1
     listed = "\n".join(pdf.raw[:first])
+    headers = {page.id: squeezed(page.title) for page in pdf.pages}
     numbered = 0
     for entry in contents(pdf.pages):
         if not entry.target:
@@ -205,9 +205,10 @@ def test_the_table_of_contents_names_the_pages_on_which_headings_stand(pdf):
         number = int(line[1])
         assert title in pdf.texts[number - 1], f"{entry.title} is not on page {number}"
         if re.match(r"\d", title):  # where words alone may be said elsewhere too
-            assert entry.depth > 2 or title not in "".join(pdf.texts[first : number - 1]), f"{entry.title}: before"
+            assert title not in "".join(pdf.texts[first : number - 1]), f"{entry.title}: before"
             numbered += 1
-        assert pdf.texts[number - 1].endswith(str(number)), f"page {number} says its own number"
+        header = headers[entry.target.partition(".")[0]]
+        assert pdf.texts[number - 1].startswith(f"{header}{number}"), f"page {number} says where it is"
     assert numbered > 100
 
 
@@ -222,7 +223,6 @@ def test_every_link_inside_the_pdf_leads_to_a_place_in_it(pdf):
             else:
                 assert str(link.get("/Dest", action.get("/D"))).removeprefix("/") in pdf.places
                 inside += 1
-    assert inside == len([a for page in pdf.pages for a in page.body.xpath(".//a[starts-with(@href, '#')]")]) or inside
     assert inside > 500 and outside <= {"http", "https", "mailto"}
 
 
@@ -250,7 +250,7 @@ def test_prose_and_numbers_of_equations_can_be_copied_from_the_pdf(pdf):
             assert begin in pdf.text, f"{page.id}: {begin}"
         for number in page.body.find_class("eqno"):
             assert squeezed(number.text_content()) in pdf.text
-    assert "softmax" in pdf.text and "√" in pdf.text and "∑" in pdf.text
+    assert "∑" in pdf.text and "⊤" in pdf.text
 
 
 @NEEDS_CHROMIUM
@@ -295,5 +295,5 @@ def test_a_pdf_without_a_browser_is_one_sentence(monkeypatch, tmp_path):
 
 
 def test_an_edition_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(UserError, match="fr.*en-zh"):
+    with pytest.raises(UserError, match=r"fr.*en-zh"):
         main(tmp_path, ["fr"])
