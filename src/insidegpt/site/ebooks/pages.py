@@ -86,8 +86,8 @@ def contents(pages: list[Page]) -> list[Entry]:
         if page.part:
             entries.append(Entry(0, page.part, ""))
         entries.append(Entry(page.depth, page.title, page.id))
-        for section in page.body.xpath("./section[h2]"):
-            entries.append(Entry(page.depth + 1, section.find("h2").text_content(), section.get("id")))
+        for heading in page.body.xpath("./section/h2"):
+            entries.append(Entry(page.depth + 1, heading.text_content(), heading.get("id")))
     return entries
 
 
@@ -121,6 +121,8 @@ def _body(path: Path) -> HtmlElement:
         element.drop_tag()
     for number in body.xpath(_NUMBER):
         number.text = number.text.strip().rstrip(".") + "\u2002"
+    for section in body.iter("section"):
+        _move_ids_to_heading(section)
     for details in body.iter("details"):
         details.tag = "div"
         details.set("class", "shown")
@@ -132,11 +134,19 @@ def _body(path: Path) -> HtmlElement:
     return body
 
 
+def _move_ids_to_heading(section: HtmlElement) -> None:
+    """Let links lead to a section's heading: in print it may stand a page after the section's beginning."""
+    heading = section.xpath("*[self::h1 or self::h2 or self::h3 or self::h4 or self::h5]")[0]
+    heading.set("id", section.attrib.pop("id"))
+    for label in heading.xpath("preceding-sibling::span[@id]"):
+        label.tail = None
+        heading.append(label)
+
+
 def _link(body: HtmlElement, name: str, ids: dict[str, set[str]]) -> None:
     """Begin all ids of a page with its own, and turn links to pages into links to ids; others lose their link."""
     for element in body.xpath(_WITH_ID):
         element.set("id", f"{page_id(name)}.{element.get('id')}")
-    body.insert(0, html.fragment_fromstring(f'<span id="{body.get("id")}"></span>'))
     body.set("id", page_id(name))
     for link in body.xpath(".//a[@href]"):
         url = urlsplit(link.get("href"))
