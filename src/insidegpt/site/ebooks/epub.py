@@ -83,8 +83,7 @@ def _document(body: HtmlElement | str, title: str, lang: str) -> str:
 
 
 def _title_page(edition: Edition, words: Words, config: dict) -> str:
-    lines = {"title": edition.title, "subtitle": words.subtitle, "author": config["author"]}
-    lines["copyright"] = config["copyright"]
+    lines = {"title": edition.title, "subtitle": words.subtitle, "copyright": config["copyright"]}
     body = "\n".join(f'<p class="{name}">{escape(text)}</p>' for name, text in lines.items())
     return _document(
         f'<section class="title-page" epub:type="titlepage">\n{body}\n</section>', edition.title, edition.lang

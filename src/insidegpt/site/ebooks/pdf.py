@@ -103,7 +103,6 @@ def book(pages: list[Page], edition: Edition, config: dict) -> str:
 <header class="title-page">
   <p class="title">{escape(edition.title)}</p>
   <p class="subtitle">{escape(words.subtitle)}</p>
-  <p class="author">{escape(config["author"])}</p>
   <p class="copyright">{escape(config["copyright"])}</p>
 </header>
 <nav class="contents">
