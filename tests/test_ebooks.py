@@ -273,7 +273,7 @@ TOO_WIDE = """
 width => [...document.querySelectorAll("main *, nav *")].filter(element => {
   const box = element.getBoundingClientRect();
   return box.width && (box.right > width + 1 || box.left < -1) && !element.closest("svg, .hide-tail");
-}).map(element => `${element.tagName}.${element.className}: ${element.textContent.slice(0, 60)}`)
+}).slice(0, 5).map(element => `${element.tagName}.${element.className}: ${element.textContent.slice(0, 60)}`)
 """
 
 
