@@ -37,9 +37,19 @@ NEEDS_CHROMIUM = pytest.mark.skipif(
 )
 
 
+RADICALS = str.maketrans(
+    "⻅⻆⻉⻋⻓⻔⻘⻚⻛⻜⻝⻢⻣⻥⻦⻩⻬⻮⻰⻄⺠⺟⻁", "见角贝车长门青页风飞食马骨鱼鸟黄齐齿龙西民母虎"
+)
+"""Those of Unicode's supplement, which normalization leaves as they are."""
+
+
+def normalized(text):
+    """A PDF may say a Chinese character by its radical, which looks the same."""
+    return unicodedata.normalize("NFKC", text).translate(RADICALS)
+
+
 def squeezed(text):
-    """Text without spaces; a PDF may say a Chinese character by its radical, which looks the same."""
-    return re.sub(r"\s+", "", unicodedata.normalize("NFKC", text))
+    return re.sub(r"\s+", "", normalized(text))
 
 
 class Epub:
@@ -160,7 +170,7 @@ class Pdf:
         main(ROOT, [edition])
         self.edition, self.pages = EDITIONS[edition], read_pages(site / edition)
         self.reader = PdfReader(ROOT / "_build" / "ebooks" / f"inside-gpt2-{edition}.pdf")
-        self.raw = [unicodedata.normalize("NFKC", page.extract_text()) for page in self.reader.pages]
+        self.raw = [normalized(page.extract_text()) for page in self.reader.pages]
         self.texts = [squeezed(text) for text in self.raw]
         self.text = "".join(self.texts)
         self.places = {
