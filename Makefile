@@ -3,10 +3,13 @@ BIN := .venv/bin
 export PYTHONPATH := tests
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: book serve lab lab-zh test bench exercises outputs stamp
+.PHONY: book ebooks serve lab lab-zh test bench exercises outputs stamp
 
 book: .venv/ready
 	@$(BIN)/insidegpt site
+
+ebooks: .venv/ready
+	@$(BIN)/insidegpt ebooks
 
 serve: book
 	@$(BIN)/insidegpt serve

@@ -1,22 +1,20 @@
 """The site in a real Chromium: search, switching editions, no other host, nothing clipped."""
 
 import os
-import shutil
 import threading
 from functools import partial
 from http.server import ThreadingHTTPServer
 
 import pytest
 
+from insidegpt.site.browser import chromium, find_chromium
 from insidegpt.site.editions import EDITIONS
 from insidegpt.site.serve import Pages
 
-CHROMIUM = next((path for name in ("chromium", "google-chrome", "chrome") if (path := shutil.which(name))), None)
 pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not os.environ.get("CI"),
+    find_chromium() is None and not os.environ.get("CI"),
     reason="no Chromium found: install it (Debian: chromium) to run these",
 )
-QUIET = "--no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync"
 PAGES = [
     "book/preface",
     "book/attention",
@@ -30,12 +28,8 @@ PAGES = [
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET.split(), "--no-first-run"])
-        yield chromium
-        chromium.close()
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -151,6 +151,19 @@ def site() -> None:
 
 
 @app.command()
+def ebooks(
+    editions: Annotated[
+        list[str] | None, typer.Argument(help="en, zh, en-zh, zh-tw; all where none is named · 不写则生成全部")
+    ] = None,
+) -> None:
+    """Write the book as PDF and EPUB into _build/ebooks · 把书写成 PDF 和 EPUB"""
+    with _plain_endings():
+        from insidegpt.site.ebooks.build import main
+
+        main(repository_root(Path.cwd()), editions or ())
+
+
+@app.command()
 def serve(port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port · 端口")] = 8000) -> None:
     """Serve the built site on this computer · 在本机上浏览网站"""
     with _plain_endings():
