@@ -66,7 +66,7 @@ class Playground:
 
     def surprise(self) -> torch.Tensor:
         """What each token but the first cost."""
-        return torch.tensor(self.ask("gpt2.ids.slice(1).map((_, i) => gpt2.surprise(i + 1))"))
+        return torch.tensor(self.ask("gpt2.surprises.slice(1)"))
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +157,7 @@ MUTANTS = {
     "variance of a sample": ("** 2, 0) / x.length", "** 2, 0) / (x.length - 1)"),
     "keys and values exchanged": ("keys.push(qkv.subarray(d, 2 * d))", "keys.push(qkv.subarray(2 * d))"),
     "no residual": ("x = add(x, this.mlp(layerNorm(x, block.ln_2, epsilon), block))", "x = this.mlp(x, block)"),
-    "positions from one": ("const position = this.ids.length", "const position = this.ids.length + 1"),
+    "positions from one": ("wpe.subarray(position * d, (position + 1) * d)", "wpe.subarray((position + 1) * d, (position + 2) * d)"),
     "no bias": ("(bias ? bias[j] : 0)", "0"),
 }
 

@@ -14,7 +14,13 @@ from insidegpt.site import live
 from insidegpt.site.editions import EDITIONS
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = {"softmax": "similarity", "windows": "perplexity", "attention": "masking", "permutation": "probing"}
+CHAPTERS = {
+    "softmax": "similarity",
+    "windows": "perplexity",
+    "attention": "masking",
+    "permutation": "probing",
+    "playground": "playground",
+}
 
 
 def asked_for(figure):

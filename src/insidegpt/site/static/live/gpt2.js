@@ -11,8 +11,8 @@ const LETTERS = (() => {
 const BYTES = new Map(LETTERS.map((letter, byte) => [letter, byte]));
 
 // The bytes of a text in UTF-8: encodeURIComponent writes them as %E4, or as a letter of ASCII.
-const utf8 = (text) =>
-  Array.from(encodeURIComponent(text).matchAll(/%(..)|./g), ([one, hex]) => (hex ? parseInt(hex, 16) : one.charCodeAt(0)));
+const utf8 = (text) => Array.from(
+  encodeURIComponent(text).matchAll(/%(..)|./g), ([one, hex]) => (hex ? parseInt(hex, 16) : one.charCodeAt(0)));
 
 // What the bytes spell: characters as strings, and as numbers those bytes that are part of none.
 function characters(bytes) {
@@ -57,14 +57,11 @@ class Tokenizer {
   merge(word) {
     let parts = utf8(word).map((byte) => LETTERS[byte]);
     for (;;) {
-      let best = Infinity;
-      for (let i = 0; i + 1 < parts.length; i++) best = Math.min(best, this.ranks.get(`${parts[i]} ${parts[i + 1]}`) ?? Infinity);
+      const ranks = parts.slice(1).map((part, i) => this.ranks.get(`${parts[i]} ${part}`) ?? Infinity); // one a pair
+      const best = ranks.reduce((a, b) => Math.min(a, b), Infinity);
       if (best === Infinity) return parts.map((part) => this.ids.get(part));
       const joined = [];
-      for (let i = 0; i < parts.length; i++) {
-        const pair = this.ranks.get(`${parts[i]} ${parts[i + 1]}`) === best;
-        joined.push(pair ? parts[i] + parts[++i] : parts[i]);
-      }
+      for (let i = 0; i < parts.length; i++) joined.push(ranks[i] === best ? parts[i] + parts[++i] : parts[i]);
       parts = joined;
     }
   }
@@ -140,6 +137,13 @@ function softmax(scores) {
   return exponentials.map((exponential) => exponential / sum);
 }
 
+// What a token costs in nats: minus the logarithm of the probability that the logits give it.
+function surprise(logits, id) {
+  const highest = logits.reduce((a, b) => Math.max(a, b));
+  const sum = logits.reduce((total, logit) => total + Math.exp(logit - highest), 0);
+  return highest + Math.log(sum) - logits[id];
+}
+
 // GPT-2 with the text that it has read so far. It reads a token at a time and keeps what later ones need: the KV cache.
 class GPT2 {
   constructor(config, tensors) {
@@ -161,12 +165,14 @@ class GPT2 {
     this.ln_f = norm("ln_f");
     this.ids = [];
     this.logits = []; // one (V,) a token read
+    this.surprises = []; // one number a token read
   }
 
   // Read the next token of the text.
   read(id) {
     const { wte, wpe, h, ln_f } = this, d = this.config.n_embd, epsilon = this.config.layer_norm_epsilon;
     const position = this.ids.length;
+    this.surprises.push(position ? surprise(this.logits[position - 1], id) : NaN); // before the first there is nothing
     let x = add(wte.subarray(id * d, (id + 1) * d), wpe.subarray(position * d, (position + 1) * d));
     for (const block of h) {
       x = add(x, this.attention(layerNorm(x, block.ln_1, epsilon), block));
@@ -179,7 +185,7 @@ class GPT2 {
   // (d,) → (d,)
   attention(x, { attn, keys, values, attentions }) {
     const d = x.length, n_head = this.config.n_head, d_k = d / n_head;
-    const qkv = linear(x, attn.c_attn);
+    const qkv = linear(x, attn.c_attn); // all three at once
     const q = qkv.subarray(0, d);
     keys.push(qkv.subarray(d, 2 * d));
     values.push(qkv.subarray(2 * d));
@@ -205,16 +211,9 @@ class GPT2 {
 
   // Forget all but the first tokens: what these left behind does not depend on later ones.
   keep(length) {
-    const kept = [this.ids, this.logits, ...this.h.flatMap(({ keys, values, attentions }) => [keys, values, attentions])];
+    const ofBlocks = this.h.flatMap(({ keys, values, attentions }) => [keys, values, attentions]);
+    const kept = [this.ids, this.logits, this.surprises, ...ofBlocks];
     for (const list of kept) list.length = length;
-  }
-
-  // What token i cost after those before it, in nats; for the first, before which there is nothing, NaN.
-  surprise(i) {
-    if (i === 0) return NaN;
-    const logits = this.logits[i - 1], highest = logits.reduce((a, b) => Math.max(a, b));
-    const sum = logits.reduce((total, logit) => total + Math.exp(logit - highest), 0);
-    return highest + Math.log(sum) - logits[this.ids[i]];
   }
 }
 
