@@ -157,7 +157,10 @@ MUTANTS = {
     "variance of a sample": ("** 2, 0) / x.length", "** 2, 0) / (x.length - 1)"),
     "keys and values exchanged": ("keys.push(qkv.subarray(d, 2 * d))", "keys.push(qkv.subarray(2 * d))"),
     "no residual": ("x = add(x, this.mlp(layerNorm(x, block.ln_2, epsilon), block))", "x = this.mlp(x, block)"),
-    "positions from one": ("wpe.subarray(position * d, (position + 1) * d)", "wpe.subarray((position + 1) * d, (position + 2) * d)"),
+    "positions from one": (
+        "wpe.subarray(position * d, (position + 1) * d)",
+        "wpe.subarray((position + 1) * d, (position + 2) * d)",
+    ),
     "no bias": ("(bias ? bias[j] : 0)", "0"),
 }
 

@@ -107,6 +107,24 @@ def test_a_figure_that_does_not_exist_stops_the_build():
         live.place_figures(App, page, "book/page")
 
 
+def test_the_model_of_the_playground_stands_beside_the_editions_once(site):
+    """… where the scripts of every edition look for it: three folders above their own."""
+    model = site / "en" / "_static" / "live" / "../../../model"
+    assert (model / "model.safetensors").read_bytes() == (SHIPPED / "model.safetensors").read_bytes()
+    assert [path.parent for path in site.rglob("*.safetensors")] == [model.resolve()]
+
+
+def test_scripts_of_the_traditional_edition_say_nothing_in_simplified_characters(site):
+    from opencc import OpenCC
+
+    again = OpenCC("s2tw")
+    for script in (site / "zh-tw" / "_static" / "live").glob("*.js"):
+        said = re.findall(r"[\u4e00-\u9fff]+", script.read_text("utf8"))
+        assert all(
+            one in (other, *"了布只") for one, other in zip("".join(said), again.convert("".join(said)), strict=True)
+        )
+
+
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_only_pages_with_a_live_figure_load_its_scripts(site, edition):
     loaded = {

@@ -1,4 +1,4 @@
-"""What stands beside the editions: the landing page, the page for a wrong address, the sitemap, the playground's model."""
+"""What stands beside the editions: landing page, page for a wrong address, sitemap, the model of the playground."""
 
 from __future__ import annotations
 

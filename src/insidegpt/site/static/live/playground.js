@@ -1,16 +1,15 @@
 // The shipped GPT-2 over a text of the reader's: tokens, surprise, what comes next, what each head reads.
 "use strict";
 (() => {
-  const { say, element, begin, slider, button } = Live;
+  const { chinese, say, element, begin, slider, button } = Live;
   const { root, data } = begin(say("Try it: GPT-2 in this page", "动手试试：在这一页里运行 GPT-2"));
   const scripts = document.currentScript.src;
   const SHOWN = 10; // tokens in a list
   const SLICE = 12; // milliseconds of work between two looks at what the reader does
-  const LONGEST = 20_000; // characters: more than the longest tokens could put into the model's positions
 
   const loader = element("p", { class: "live-note", role: "status" });
-  const load = button(
-    say(`Load the model (${megabytes(data.bytes)} MB)`, `载入模型（${megabytes(data.bytes)} MB）`), start);
+  const size = `${Math.round(data.bytes / 1e6)} MB`;
+  const load = button(say(`Load the model (${size})`, `载入模型（${size}）`), start);
   const bar = element("progress", { max: data.bytes, value: 0, "aria-label": say("loaded", "已载入"), hidden: "" });
   if (location.protocol === "file:") {
     loader.textContent = say(
@@ -19,18 +18,13 @@
     root.append(loader);
   } else root.append(load, bar, loader);
 
-  function megabytes(bytes) {
-    return Math.round(bytes / 1e6);
-  }
-
   async function start() {
     if (!bar.hidden) return; // on its way
     bar.hidden = false;
     bar.value = 0;
     loader.textContent = say("Loading …", "正在载入……");
     try {
-      await new Promise((resolve, reject) => document.head.append(
-        element("script", { src: new URL("gpt2.js", scripts), onload: resolve, onerror: () => reject(new Error("gpt2.js")) })));
+      if (typeof GPT2 === "undefined") await script("gpt2.js");
       const [config, tokenizer, weights] = await Promise.all(
         ["config.json", "tokenizer.json", "model.safetensors"].map(fetched));
       const model = new GPT2(await config.json(), safetensors(await weights.arrayBuffer()));
@@ -38,10 +32,14 @@
     } catch (error) {
       bar.hidden = true;
       loader.textContent = say(
-        `The model could not be loaded (${error.message}). Build the site with “make book”, serve it with “make serve”, and try again.`,
-        "模型没有载入（" + error.message + "）。请用“make book”生成网站，用“make serve”打开，再试一次。");
+        `The model could not be loaded (${error.message}). ` +
+          "Build the site with “make book”, serve it with “make serve”, and try again.",
+        `模型没有载入（${error.message}）。请用“make book”生成网站，用“make serve”打开，再试一次。`);
     }
   }
+
+  const script = (name) => new Promise((resolve, reject) => document.head.append(
+    element("script", { src: new URL(name, scripts), onload: resolve, onerror: () => reject(new Error(name)) })));
 
   // A file of the model, which stands beside the editions, once for all of them.
   async function fetched(name) {
@@ -57,12 +55,13 @@
 
   function play(model, tokenizer) {
     const { n_positions, n_layer, n_head } = model.config;
-    let ids = [], left = 0; // what is read, and how many characters behind it are not
+    const longest = n_positions * Math.max(...[...tokenizer.tokens.values()].map((token) => token.length));
+    let ids = [], unread = ""; // the tokens that are read, and the characters behind them that are not
     let query = 0, layer, head, temperature = 1, run = 0;
 
     const area = element("textarea", {
-      rows: 5, spellcheck: "false", autocapitalize: "off", "aria-label": say("text", "文本"), oninput: () => reread(area.value),
-      placeholder: say("Type in English or Chinese.", "输入英文或中文。"),
+      rows: 5, spellcheck: "false", autocapitalize: "off", "aria-label": say("text", "文本"),
+      placeholder: say("Type in English or Chinese.", "输入英文或中文。"), oninput: () => reread(area.value),
     });
     const examples = (label, lang) => element("div", { class: "live-buttons" }, element("span", {}, label),
       ...data.examples.filter((example) => example.lang === lang).map((example) =>
@@ -73,10 +72,13 @@
     const heads = slider(say("head", "头"), { min: 0, max: n_head - 1, change: (value) => { head = value; draw(); } });
     const heat = slider(say("temperature τ", "温度 τ"), {
       min: 0.1, max: 2, step: 0.05, change: (value) => { temperature = value; draw(); } });
-    const next = list(), read = list();
+    const next = list(say("What comes after the chosen token", "选中的词元之后是什么"));
+    const read = list(say("What a head reads there", "一个头在那里读什么"));
+    const together = element("p", { class: "live-note" });
     const note = element("p", { class: "live-note", "aria-live": "polite" });
 
-    function list() {
+    // Shares with their names, the largest first.
+    function list(title) {
       const rows = Array.from({ length: SHOWN }, () => element("li", { class: "live-ranked" },
         element("b"), element("span", { class: "live-bar" }, element("span")), element("span", { class: "live-share" })));
       const fill = (shares) => rows.forEach((row, i) => {
@@ -87,17 +89,16 @@
         bar.firstChild.style.width = `${100 * share}%`;
         number.textContent = share.toFixed(4);
       });
-      return { node: element("ol", { class: "live-list" }, ...rows), fill, sum: element("p", { class: "live-note" }) };
+      const heading = element("p", { class: "live-title" }, title);
+      return { heading, node: element("ol", { class: "live-list", "aria-label": title }, ...rows), fill };
     }
 
-    // A new text: what it shares with the one before is not read again.
-    function reread(text) {
-      take(tokenizer.encode(text.slice(0, LONGEST)), text.length);
-    }
+    const reread = (text) => take(tokenizer.encode(text.slice(0, longest)), text); // no more can find a place
 
-    function take(all, length) {
+    // A new text with its tokens: what it shares with the one before is not read again.
+    function take(all, text) {
       ids = all.slice(0, n_positions);
-      left = all.length > n_positions ? length - tokenizer.decode(ids).length : 0;
+      unread = all.length > n_positions ? text.slice(tokenizer.decode(ids).length) : "";
       query = Math.max(0, ids.length - 1);
       const differs = ids.findIndex((id, i) => id !== model.ids[i]);
       model.keep(Math.min(model.ids.length, differs < 0 ? ids.length : differs));
@@ -121,14 +122,15 @@
       reread(area.value);
     }
 
-    // Write one more token, picked from the probabilities. It stands as the model wrote it, whatever letters would give.
+    // Write one more token, picked from the probabilities. It stays the one that was picked: the same letters, typed,
+    // may be other tokens, and half a character cannot be typed at all.
     function write(pick) {
-      if (ids.length === n_positions) return; // the note says so
+      if (ids.length === n_positions) return; // as the summary says
       while (model.ids.length < ids.length) model.read(ids[model.ids.length]);
-      const written = ids.length ? [...ids, pick(probabilities(ids.length - 1))] : [tokenizer.special.values().next().value];
+      const written = [...ids, ids.length ? pick(probabilities(ids.length - 1)) : model.config.bos_token_id];
       area.value = tokenizer.decode(written);
       area.scrollTop = area.scrollHeight;
-      take(written, area.value.length);
+      take(written, area.value);
     }
 
     const likeliest = (shares) => shares.indexOf(shares.reduce((a, b) => Math.max(a, b)));
@@ -154,7 +156,8 @@
     }
 
     const cell = () => element("button", {
-      type: "button", role: "radio", class: "live-token", onclick: (event) => choose([...strip.children].indexOf(event.currentTarget)),
+      type: "button", role: "radio", class: "live-token",
+      onclick: (event) => choose([...strip.children].indexOf(event.currentTarget)),
     }, element("i"), element("b"), element("small", { class: "live-nats" }), element("small"));
 
     function draw() {
@@ -173,8 +176,8 @@
         const cost = i < model.ids.length ? model.surprises[i] : NaN;
         token.setAttribute("aria-checked", i === query);
         token.tabIndex = i === query ? 0 : -1;
-        token.style.setProperty("--cost", `${Math.min(40, 5 * (cost || 0))}%`);
-        weight.style.height = `${1.4 * (weights[i] ?? 0)}rem`;
+        token.style.setProperty("--cost", `${Math.min(45, 8 * (cost || 0))}%`);
+        weight.style.setProperty("--weight", `${100 * (weights[i] ?? 0)}%`);
         words.textContent = tokenizer.show(id);
         nats.textContent = Number.isNaN(cost) ? "–" : cost.toFixed(2);
         number.textContent = `${id}`;
@@ -184,11 +187,11 @@
         next.fill(ranked(probabilities(query)).map(([id, share]) => [tokenizer.show(id), share]));
         const most = ranked(weights);
         read.fill(most.map(([j, share]) => [`${j}: ${tokenizer.show(ids[j])}`, share]));
-        const others = weights.length - most.length, rest = weights.filter((_, j) => !most.some(([k]) => j === k));
+        const rest = weights.filter((_, j) => !most.some(([k]) => j === k));
         const sum = (numbers) => numbers.reduce((a, b) => a + b, 0).toFixed(4);
-        read.sum.textContent = say(
-          `The ${others} others: ${sum(rest)}. All ${weights.length} together: ${sum(weights)}.`,
-          "其余 " + others + " 个：" + sum(rest) + "。" + weights.length + " 个合计：" + sum(weights) + "。");
+        together.textContent = say(
+          `The other ${rest.length}: ${sum(rest)}. All ${weights.length} together: ${sum(weights)}.`,
+          `其余 ${rest.length} 个：${sum(rest)}。${weights.length} 个合计：${sum(weights)}。`);
       }
       if (model.ids.length === ids.length) note.textContent = summary();
     }
@@ -196,26 +199,36 @@
     const ranked = (shares) =>
       Array.from(shares, (share, i) => [i, share]).sort(([, a], [, b]) => b - a).slice(0, SHOWN);
 
+    // In a few sentences what the tokens and the lists show.
     function summary() {
-      if (!ids.length) return say("There is nothing to read yet: type, or take an example.", "还没有可读的：请输入，或者选一个例子。");
-      const total = model.surprises.slice(1).reduce((a, b) => a + b, 0);
-      const said = [say(
-        `${ids.length} tokens; those after the first cost ${total.toFixed(2)} nats.`,
-        ids.length + " 个词元；除第一个以外，共 " + total.toFixed(2) + " 奈特。")];
+      if (!ids.length) {
+        return say("There is nothing to read yet: type, or take an example.", "还没有可读的：请输入，或者选一个例子。");
+      }
+      const total = model.surprises.slice(1).reduce((a, b) => a + b, 0).toFixed(2);
       const [[best, share]] = ranked(probabilities(query)), [here, then] = [ids[query], best].map((id) => tokenizer.show(id));
-      said.push(say(
-        `After “${here}” (token ${query}, counted from 0) most likely: “${then}”, ${share.toFixed(4)}.`,
-        "“" + here + "”（第 " + query + " 个，从 0 数起）之后，最可能的是“" + then + "”，" + share.toFixed(4) + "。"));
-      if (ids.length === n_positions) said.push(say(
-        `The model has ${n_positions} positions, and all are taken: the last ${left} characters are left out.`,
-        "模型只有 " + n_positions + " 个位置，已经占满：最后 " + left + " 个字符没有读。"));
+      const said = [
+        say(`${ids.length} tokens; those after the first cost ${total} nats.`,
+          `${ids.length} 个词元；除第一个以外，共 ${total} 奈特。`),
+        say(`After “${here}” (token ${query}, counted from 0) most likely: “${then}”, ${share.toFixed(4)}.`,
+          `“${here}”（第 ${query} 个，从 0 数起）之后，最可能的是“${then}”，${share.toFixed(4)}。`),
+      ];
+      if (unread) {
+        const opening = unread.slice(0, 12);
+        said.push(say(
+          `The model has ${n_positions} positions: the last ${unread.length} characters, from “${opening}” on, are not read.`,
+          `模型只有 ${n_positions} 个位置：从“${opening}”起，最后 ${unread.length} 个字符没有读。`));
+      } else if (ids.length === n_positions) {
+        said.push(say(
+          `All ${n_positions} positions of the model are taken: no token can follow.`,
+          `模型的 ${n_positions} 个位置已经占满：不能再接词元。`));
+      }
       return said.join(say(" ", ""));
     }
 
-    const panel = (title, ...parts) => element("div", {}, element("p", { class: "live-title" }, title), ...parts);
     const panels = element("div", { class: "live-panels" },
-      panel(say("What comes after the chosen token", "选中的词元之后是什么"), heat.node, next.node),
-      panel(say("What a head reads there", "一个头在那里读什么"), layers.node, heads.node, read.node, read.sum));
+      element("div", {}, next.heading, heat.node, next.node),
+      element("div", {}, read.heading, layers.node, heads.node, read.node, together));
+    const focused = document.activeElement === load;
     loader.remove();
     bar.remove();
     load.replaceWith(
@@ -225,10 +238,11 @@
         button(say("draw a token", "抽一个词元"), () => write(draws))),
       note,
       element("p", { class: "live-note" }, say(
-        "Under each token: its surprise in nats, shaded alike, and its id. Choose one; the bars above the tokens are what the head takes from each.",
+        "Under each token: its surprise in nats, which is its shade too, and its id. " +
+          "Choose one; the bars above the tokens are what the head takes from each.",
         "每个词元下面是它的惊讶度（奈特，也用底色表示）和编号。选一个词元；词元上方的竖条，是这个头从各个词元取来的份额。")),
       strip, panels);
-    show(data.examples.find((example) => example.lang === say("en", "zh")));
-    area.focus();
+    show(data.examples.find((example) => example.lang === (chinese ? "zh" : "en")));
+    if (focused) root.querySelector("button").focus(); // the one that had the focus is gone
   }
 })();
