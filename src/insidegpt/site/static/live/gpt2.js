@@ -55,14 +55,18 @@ class Tokenizer {
 
   // The tokens of one word: from single bytes on, the pair that was learned first is joined, until there is none.
   merge(word) {
-    let parts = utf8(word).map((byte) => LETTERS[byte]);
+    const parts = utf8(word).map((byte) => LETTERS[byte]);
+    const rank = (i) => this.ranks.get(`${parts[i]} ${parts[i + 1]}`) ?? Infinity;
+    const ranks = parts.slice(1).map((_, i) => rank(i)); // one a pair
     for (;;) {
-      const ranks = parts.slice(1).map((part, i) => this.ranks.get(`${parts[i]} ${part}`) ?? Infinity); // one a pair
       const best = ranks.reduce((a, b) => Math.min(a, b), Infinity);
       if (best === Infinity) return parts.map((part) => this.ids.get(part));
-      const joined = [];
-      for (let i = 0; i < parts.length; i++) joined.push(ranks[i] === best ? parts[i] + parts[++i] : parts[i]);
-      parts = joined;
+      for (let i = ranks.indexOf(best); i >= 0; i = ranks.indexOf(best, i)) {
+        parts.splice(i, 2, parts[i] + parts[i + 1]);
+        ranks.splice(i, 1);
+        if (i > 0) ranks[i - 1] = rank(i - 1);
+        if (i < ranks.length) ranks[i] = rank(i);
+      }
     }
   }
 

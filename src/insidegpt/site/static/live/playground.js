@@ -95,25 +95,29 @@
 
     const reread = (text) => take(tokenizer.encode(text.slice(0, longest)), text); // no more can find a place
 
-    // A new text with its tokens: what it shares with the one before is not read again.
+    // A new text with its tokens: what it shares with the one before is neither read nor drawn again.
     function take(all, text) {
       ids = all.slice(0, n_positions);
       unread = all.length > n_positions ? text.slice(tokenizer.decode(ids).length) : "";
       query = Math.max(0, ids.length - 1);
       const differs = ids.findIndex((id, i) => id !== model.ids[i]);
-      model.keep(Math.min(model.ids.length, differs < 0 ? ids.length : differs));
+      const first = Math.min(model.ids.length, differs < 0 ? ids.length : differs);
+      model.keep(first);
+      drawTokens(first);
       compute();
     }
 
     // Read what is to be read, a slice at a time, so that typing never waits; a newer text ends it.
     async function compute() {
       const mine = ++run;
-      do {
-        const until = performance.now() + SLICE;
+      for (;;) {
+        const first = model.ids.length, until = performance.now() + SLICE;
         while (model.ids.length < ids.length && performance.now() < until) model.read(ids[model.ids.length]);
-        draw();
+        drawCosts(first);
+        if (model.ids.length === ids.length) return draw();
         await new Promise((resolve) => setTimeout(resolve));
-      } while (mine === run && model.ids.length < ids.length);
+        if (mine !== run) return;
+      }
     }
 
     function show(example) {
@@ -160,6 +164,29 @@
       onclick: (event) => choose([...strip.children].indexOf(event.currentTarget)),
     }, element("i"), element("b"), element("small", { class: "live-nats" }), element("small"));
 
+    // The tokens from the first that is new: their words and ids.
+    function drawTokens(first) {
+      strip.hidden = !ids.length;
+      while (strip.children.length > ids.length) strip.lastChild.remove();
+      while (strip.children.length < ids.length) strip.append(cell());
+      for (let i = first; i < ids.length; i++) {
+        const [, words, nats, number] = strip.children[i].children;
+        words.textContent = tokenizer.show(ids[i]);
+        nats.textContent = "–";
+        number.textContent = `${ids[i]}`;
+      }
+    }
+
+    // The surprise of the tokens that were just read; the first of all has none.
+    function drawCosts(first) {
+      for (let i = first; i < model.ids.length; i++) {
+        const token = strip.children[i], cost = model.surprises[i];
+        token.style.setProperty("--cost", `${Math.min(45, 8 * (cost || 0))}%`);
+        if (i) token.querySelector(".live-nats").textContent = cost.toFixed(2);
+      }
+    }
+
+    // What belongs to the chosen token, and the controls.
     function draw() {
       layers.input.value = layer;
       layers.show(`${layer}`);
@@ -167,33 +194,24 @@
       heads.show(`${head}`);
       heat.input.value = temperature;
       heat.show(temperature.toFixed(2));
-      const known = query < model.ids.length, weights = known ? model.h[layer].attentions[query][head] : [];
-
-      while (strip.children.length > ids.length) strip.lastChild.remove();
-      while (strip.children.length < ids.length) strip.append(cell());
-      ids.forEach((id, i) => {
-        const token = strip.children[i], [weight, words, nats, number] = token.children;
-        const cost = i < model.ids.length ? model.surprises[i] : NaN;
+      panels.hidden = !ids.length;
+      if (model.ids.length === ids.length) note.textContent = summary();
+      if (query >= model.ids.length) return; // empty, or not read yet
+      const weights = model.h[layer].attentions[query][head];
+      ids.forEach((_, i) => {
+        const token = strip.children[i];
         token.setAttribute("aria-checked", i === query);
         token.tabIndex = i === query ? 0 : -1;
-        token.style.setProperty("--cost", `${Math.min(45, 8 * (cost || 0))}%`);
-        weight.style.setProperty("--weight", `${100 * (weights[i] ?? 0)}%`);
-        words.textContent = tokenizer.show(id);
-        nats.textContent = Number.isNaN(cost) ? "–" : cost.toFixed(2);
-        number.textContent = `${id}`;
+        token.firstChild.style.setProperty("--weight", `${100 * (weights[i] ?? 0)}%`);
       });
-      for (const part of [strip, panels]) part.hidden = !ids.length;
-      if (known) {
-        next.fill(ranked(probabilities(query)).map(([id, share]) => [tokenizer.show(id), share]));
-        const most = ranked(weights);
-        read.fill(most.map(([j, share]) => [`${j}: ${tokenizer.show(ids[j])}`, share]));
-        const rest = weights.filter((_, j) => !most.some(([k]) => j === k));
-        const sum = (numbers) => numbers.reduce((a, b) => a + b, 0).toFixed(4);
-        together.textContent = say(
-          `The other ${rest.length}: ${sum(rest)}. All ${weights.length} together: ${sum(weights)}.`,
-          `其余 ${rest.length} 个：${sum(rest)}。${weights.length} 个合计：${sum(weights)}。`);
-      }
-      if (model.ids.length === ids.length) note.textContent = summary();
+      next.fill(ranked(probabilities(query)).map(([id, share]) => [tokenizer.show(id), share]));
+      const most = ranked(weights);
+      read.fill(most.map(([j, share]) => [`${j}: ${tokenizer.show(ids[j])}`, share]));
+      const rest = weights.filter((_, j) => !most.some(([k]) => j === k));
+      const sum = (numbers) => numbers.reduce((a, b) => a + b, 0).toFixed(4);
+      together.textContent = say(
+        `The other ${rest.length}: ${sum(rest)}. All ${weights.length} together: ${sum(weights)}.`,
+        `其余 ${rest.length} 个：${sum(rest)}。${weights.length} 个合计：${sum(weights)}。`);
     }
 
     const ranked = (shares) =>
