@@ -178,6 +178,18 @@ def test_a_text_beyond_the_positions_of_the_model_is_cut_and_it_is_said(loaded, 
     assert figure.locator("textarea").input_value() == text
 
 
+def test_the_chosen_token_is_in_sight_in_a_long_text(page, loaded):
+    figure = loaded()
+    read(figure, asked_for("playground")["examples"][2]["text"])
+    in_sight = """() => { const chosen = document.querySelector("[aria-checked=true]").getBoundingClientRect();
+        const strip = document.querySelector(".live-strip").getBoundingClientRect();
+        return chosen.top >= strip.top && chosen.bottom <= strip.bottom }"""
+    assert figure.locator(".live-strip").evaluate("strip => strip.scrollHeight > strip.clientHeight")
+    assert page.evaluate(in_sight)
+    figure.locator("[role=radio]").last.press("Home")
+    assert page.evaluate(in_sight)
+
+
 def test_the_likeliest_tokens_are_those_of_greedy_decoding(loaded, shipped):
     model, tokenizer = shipped
     figure = loaded()

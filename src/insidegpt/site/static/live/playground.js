@@ -5,6 +5,7 @@
   const { root, data } = begin(say("Try it: GPT-2 in this page", "动手试试：在这一页里运行 GPT-2"));
   const scripts = document.currentScript.src;
   const SHOWN = 10; // tokens in a list
+  const ROOM = 3; // pixels around a token, for the mark of the focus
   const SLICE = 12; // milliseconds of work between two looks at what the reader does
 
   const loader = element("p", { class: "live-note", role: "status" });
@@ -204,6 +205,8 @@
         token.tabIndex = i === query ? 0 : -1;
         token.firstChild.style.setProperty("--weight", `${100 * (weights[i] ?? 0)}%`);
       });
+      const { offsetTop: top, offsetHeight: height } = strip.children[query]; // in a long text it may be out of sight
+      strip.scrollTop = Math.max(top + height + ROOM - strip.clientHeight, Math.min(top - ROOM, strip.scrollTop));
       next.fill(ranked(probabilities(query)).map(([id, share]) => [tokenizer.show(id), share]));
       const most = ranked(weights);
       read.fill(most.map(([j, share]) => [`${j}: ${tokenizer.show(ids[j])}`, share]));
