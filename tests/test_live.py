@@ -14,7 +14,13 @@ from insidegpt.site import live
 from insidegpt.site.editions import EDITIONS
 
 ROOT = Path(__file__).parent.parent
-CHAPTERS = {"softmax": "similarity", "windows": "perplexity", "attention": "masking", "permutation": "probing"}
+CHAPTERS = {
+    "softmax": "similarity",
+    "windows": "perplexity",
+    "attention": "masking",
+    "permutation": "probing",
+    "playground": "playground",
+}
 
 
 def asked_for(figure):
@@ -99,6 +105,24 @@ def test_a_figure_that_does_not_exist_stops_the_build():
     page += nodes.container(cell_metadata={"live": {"figure": "softmaxx"}})
     with pytest.raises(ConfigError, match="no live figure 'softmaxx'"):
         live.place_figures(App, page, "book/page")
+
+
+def test_the_model_of_the_playground_stands_beside_the_editions_once(site):
+    """… where the scripts of every edition look for it: three folders above their own."""
+    model = site / "en" / "_static" / "live" / "../../../model"
+    assert (model / "model.safetensors").read_bytes() == (SHIPPED / "model.safetensors").read_bytes()
+    assert [path.parent for path in site.rglob("*.safetensors")] == [model.resolve()]
+
+
+def test_scripts_of_the_traditional_edition_say_nothing_in_simplified_characters(site):
+    from opencc import OpenCC
+
+    again = OpenCC("s2tw")
+    for script in (site / "zh-tw" / "_static" / "live").glob("*.js"):
+        said = re.findall(r"[\u4e00-\u9fff]+", script.read_text("utf8"))
+        assert all(
+            one in (other, *"了布只") for one, other in zip("".join(said), again.convert("".join(said)), strict=True)
+        )
 
 
 @pytest.mark.parametrize("edition", EDITIONS)

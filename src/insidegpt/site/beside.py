@@ -1,4 +1,4 @@
-"""What stands beside the editions: the landing page, the page for an address that leads nowhere, the sitemap."""
+"""What stands beside the editions: landing page, page for a wrong address, sitemap, the model of the playground."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from string import Template
 from urllib.parse import urljoin
 
 from insidegpt.site.editions import EDITIONS
+from insidegpt.site.live import model_files
 
 _HERE = Path(__file__).parent
 _SITEMAP, _XHTML = "http://www.sitemaps.org/schemas/sitemap/0.9", "http://www.w3.org/1999/xhtml"
@@ -24,6 +25,9 @@ def write_beside(site: Path, base: str) -> None:
     """Write these files into `site`. base: the address at which the site will stand, or '' where none is known."""
     shutil.copyfile(_HERE / "landing.html", site / "index.html")
     (site / "404.html").write_text(lost_page(base), "utf8")
+    (site / "model").mkdir(exist_ok=True)
+    for file in model_files():
+        shutil.copyfile(file, site / "model" / file.name)
     map_file = site / "sitemap.xml"
     if base:
         map_file.write_bytes(sitemap(pages(site), base))

@@ -19,6 +19,7 @@ from insidegpt.site.traditional import converter, in_traditional
 _HERE = Path(__file__).parent
 _SCRIPTS = sorted((_HERE / "static").rglob("*.js"))
 _FULL_WIDTH = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef“”‘’…—"
+_OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]+")  # the words of a script: what is code there is not code in Markdown
 _BREAK_IN_CHINESE = re.compile(f"[{_FULL_WIDTH}]\n[{_FULL_WIDTH}]")
 
 
@@ -129,9 +130,10 @@ def _scripts_in_traditional(app, exception):
     """Let scripts that speak, and know Simplified alone, speak Traditional."""
     if exception or not _edition(app).traditional:
         return
-    static = Path(app.outdir, "_static")
+    static, convert = Path(app.outdir, "_static"), _to_traditional(app)
     for script in (static / "copybutton.js", *(static / own.relative_to(_HERE / "static") for own in _SCRIPTS)):
-        script.write_text(_to_traditional(app)(script.read_text("utf8")).replace("zh-CN", "zh-TW"), "utf8")
+        words = _OUTSIDE_ASCII.sub(lambda found: convert(found[0]), script.read_text("utf8"))
+        script.write_text(words.replace("zh-CN", "zh-TW"), "utf8")
 
 
 _ACCESSIBLE = {

@@ -3,7 +3,8 @@
 The figure stands under the cell's own output, drawn by `static/live/NAME.js` from the other entries of the metadata and
 from what the shipped model computes for them while the book is built. Without JavaScript the place stays empty, and
 JupyterLab shows the cell as ever. The scripts stand where the figure does, so that a browser has drawn it before it
-lays out what follows, and are classic ones with their data beside them, which works from the file system.
+lays out what follows, and are classic ones with their data beside them, which works from the file system. The
+playground alone needs more: it loads the shipped model (`gpt2.js`) when a reader asks for it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import html
 import json
 import math
 from bisect import bisect_right
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from docutils import nodes
@@ -150,5 +152,17 @@ def attention_scores(block: torch.nn.Module, hidden: torch.Tensor) -> torch.Tens
     return query @ key.transpose(-2, -1) / attn.head_dim**0.5
 
 
-FIGURES = {f.__name__: f for f in (softmax, windows, attention, permutation)}
+def playground(examples: list[dict]) -> dict:
+    """Texts to begin with, each with its language, its name in both and the head to look at; the bytes to be loaded."""
+    return {"bytes": sum(file.stat().st_size for file in model_files()), "examples": examples}
+
+
+def model_files() -> list[Path]:
+    """What the playground loads of the shipped model: it stands beside the editions, in `model/`."""
+    from insidegpt.models import SHIPPED
+
+    return [SHIPPED / name for name in ("config.json", "tokenizer.json", "model.safetensors")]
+
+
+FIGURES = {f.__name__: f for f in (softmax, windows, attention, permutation, playground)}
 """What each figure draws, from the entries of its cell's metadata."""
