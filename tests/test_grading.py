@@ -46,6 +46,12 @@ def by_id(report: Report) -> dict[str, Exercise]:
 
 
 @pytest.fixture(scope="module")
+def course(course, tmp_path_factory) -> Path:
+    """A copy of the course for the submissions of this file."""
+    return shutil.copytree(course, tmp_path_factory.mktemp("grading") / "course")
+
+
+@pytest.fixture(scope="module")
 def messy(course):
     """What `insidegpt check` printed and wrote about the notebook with all the mistakes."""
     path = course / "submitted" / "ada" / "small" / "small.ipynb"
