@@ -5,9 +5,9 @@
 The submissions are those of `benchmarks/grading.py`. The Dask scheduler and its workers are processes of this machine,
 so the last rows show what handing the work out costs: `--dask` with a folder that all share, and `--stage`, where
 everything travels. Seconds are those of the whole command. One process looks at each submission, records what came of
-it and reads its grade for the table: its processor seconds are a bound for any number of workers. The second table is
-arithmetic: 2,000 students and 9 chapters on machines like this one, at the throughput of its two workers (of those
-under Dask where there is more than one machine), times the machines, up to that bound.
+it and reads its grade for the table: its processor seconds are a bound for any number of workers. The second table
+is that of `docs/instructors.md`, in its Markdown: 2,000 students and 9 chapters at each rate that was measured, and on
+more machines like this one, at the rate of its two workers under Dask times the machines, up to that bound.
 """
 
 import os
@@ -30,7 +30,7 @@ from insidegpt.grading.record import Recorder
 from insidegpt.grading.work import execute, pack
 
 STUDENTS, CHAPTERS = 2000, 9
-MACHINES = 1, 10, 100
+MACHINES = 10, 100
 ALONE = 8
 """Submissions from which the seconds of the one process are taken; one before them is not counted."""
 
@@ -97,7 +97,7 @@ def main(
         "1 worker": ["--workers", "1"],
         "2 workers": ["--workers", "2"],
         "Dask, 2 workers": ["--dask"],
-        "Dask, 2 workers, --stage": ["--stage", "--dask"],
+        "Dask, 2 workers, `--stage`": ["--stage", "--dask"],
     }
     table = Table(title=f"Grading the chapter {chapter} on {os.cpu_count()} cores")
     for title in ("", "submissions", "seconds", "a second", "points"):
@@ -121,14 +121,21 @@ def main(
         f"The one process, for a submission: looks {1000 * looked:.0f} ms, records {1000 * recorded:.0f} ms, "
         f"reads {1000 * read:.0f} ms; so at most {1 / bound:.0f} a second."
     )
-    term = Table(title=f"{STUDENTS:,} students × {CHAPTERS} chapters, machines like this one")
-    for title in ("machines", "all chapters", "one chapter"):
-        term.add_column(title, justify="right")
-    for machines in MACHINES:
-        rate = rates["2 workers" if machines == 1 else "Dask, 2 workers"]
-        each = max(1 / (rate * machines), bound)
-        term.add_row(str(machines), spell(STUDENTS * CHAPTERS * each), spell(STUDENTS * each))
-    console.print(term)
+    print("\n".join(term(rates, 1 / bound)))
+
+
+def term(rates: dict[str, float], most: float) -> list[str]:
+    """The lines of the table for a term, in Markdown. rates: submissions a second; most: what no cluster exceeds."""
+    rates = rates | {f"Dask, {n} such machines": min(n * rates["Dask, 2 workers"], most) for n in MACHINES}
+    lines = [
+        f"| | a second | one chapter, {STUDENTS:,} students "
+        f"| {CHAPTERS} chapters, {STUDENTS * CHAPTERS:,} submissions |",
+        "|---|--:|--:|--:|",
+    ]
+    for name, rate in (rates | {"Dask, however many": most}).items():
+        times = (spell(count / rate) for count in (STUDENTS, STUDENTS * CHAPTERS))
+        lines.append(f"| {name} | {rate:.2f} | {' | '.join(times)} |")
+    return lines
 
 
 if __name__ == "__main__":

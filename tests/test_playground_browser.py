@@ -306,6 +306,8 @@ def test_the_chinese_editions_begin_with_a_chinese_text_that_the_model_knows(loa
     assert ("个词元" if edition == "zh" else "個詞元") in said
     for control in figure.locator("input, textarea, button:not([role])").all():
         assert re.search(r"[\u4e00-\u9fff]", control.evaluate("c => c.ariaLabel || c.innerText"))
+    twice = "五个词，两遍" if edition == "zh" else "五個詞，兩遍"
+    assert figure.get_by_role("button", name=twice).count() == 2
 
 
 @pytest.mark.parametrize(("width", "edition"), [(390, "en"), (390, "zh"), (390, "en-zh"), (1600, "zh-tw")])

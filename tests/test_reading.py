@@ -89,6 +89,12 @@ def test_a_citation_shows_its_reference_and_leads_to_it(page, card, site):
     page.wait_for_url("**/book/references.html#*")
 
 
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_a_work_stands_once_in_the_references(site, edition):
+    html = (site / edition / "book" / "references.html").read_text("utf8")
+    assert html.count("Attention is all you need.") == 1
+
+
 def test_maths_in_a_card_is_typeset_as_on_the_page(page, card, url):
     page.goto(f"{url}/en/book/gpt2.html")
     term(page, "GELU").hover()

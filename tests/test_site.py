@@ -127,6 +127,16 @@ def test_the_traditional_edition_holds_no_simplified_character_outside_code(site
             assert changed == [], (path.name, text)
 
 
+def test_no_markup_is_left_in_the_prose(site):
+    from lxml import html
+
+    for path in (path for edition in EDITIONS for path in (site / edition).rglob("*.html")):
+        for article in html.parse(path).getroot().iter("article"):
+            for element in article.xpath(f"{NO_PROSE} | //math"):
+                element.drop_tree()
+            assert re.findall(r".*(?:\*\*|\{[a-z:]+\}`).*", article.text_content()) == [], path
+
+
 def test_the_traditional_edition_uses_the_words_of_its_glossary(pages):
     words = "".join(pages["zh-tw"]["book/masking"].text)
     assert "因果遮罩" in words and "因果掩" not in words and "遮罩" in pages["zh-tw"]["book/glossary"].text

@@ -92,11 +92,13 @@ def grade(
         str | None, typer.Option(metavar="tcp://HOST:PORT", help="Use the workers of this Dask cluster · 用 Dask 集群")
     ] = None,
     stage: Annotated[
-        bool, typer.Option("--stage", help="Its workers do not share this folder · 集群看不到这个文件夹")
+        bool, typer.Option("--stage", help="Its workers do not see this folder · 集群看不到这个文件夹")
     ] = False,
     system: Annotated[
         str | None,
-        typer.Option("--for", metavar="|".join(SYSTEMS), help="Also write what it imports · 另写一份供它导入的成绩"),
+        typer.Option(
+            "--for", metavar="|".join(SYSTEMS), help="Also write grades to import there · 另写一份供该平台导入的成绩"
+        ),
     ] = None,
 ) -> None:
     """Grade what a class has handed in · 批改全班的提交"""
@@ -153,7 +155,7 @@ def site() -> None:
 @app.command()
 def ebooks(
     editions: Annotated[
-        list[str] | None, typer.Argument(help="en, zh, en-zh, zh-tw; all where none is named · 不写则生成全部")
+        list[str] | None, typer.Argument(help="en, zh, en-zh, zh-tw; without one, all · 不写则生成全部")
     ] = None,
 ) -> None:
     """Write the book as PDF and EPUB into _build/ebooks · 把书写成 PDF 和 EPUB"""

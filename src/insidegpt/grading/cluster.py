@@ -56,7 +56,7 @@ class Cluster(Executor):
         except (OSError, ValueError) as error:
             raise UserError(
                 f"No Dask scheduler answers at {self._address}: start one with `dask scheduler`, or mend the address.",
-                f"{self._address} 没有 Dask 调度器回应：请用 `dask scheduler` 启动，或改正地址。",
+                f"{self._address} 处没有 Dask 调度器回应：请用 `dask scheduler` 启动，或改正地址。",
             ) from error
         self._addresses: list[str] = []
 
@@ -72,7 +72,7 @@ class Cluster(Executor):
                 raise UserError(
                     f"There has been no worker that can grade at {self._address} for {PATIENCE} s: start some, then "
                     "run this again; it goes on from here.",
-                    f"{self._address} 已有 {PATIENCE} 秒没有能批改的 worker：请启动几个，再重新运行，会接着做。",
+                    f"{self._address} 处已有 {PATIENCE} 秒没有能批改的 worker：请启动几个，再重新运行，会接着做。",
                 )
             for future, workers in list(self._given.items()):
                 if future.done():

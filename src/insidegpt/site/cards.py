@@ -38,12 +38,21 @@ def _entries(app) -> dict[tuple[str, str], str]:
         objects = app.env.get_domain("std").get_objects()
         terms = {docname for _, _, kind, docname, _, _ in objects if kind == "term"}
         cited = {citation.bibliography_key.docname for citation in app.env.get_domain("cite").citations}
+        _empty_citations(app)
         app.builder.card_entries = {
             (docname, anchor): entry
             for docname in terms | cited
             for anchor, entry in _entries_of(app, app.env.get_and_resolve_doctree(docname, app.builder)).items()
         }
+        _empty_citations(app)
     return app.builder.card_entries
+
+
+def _empty_citations(app):
+    """Each is one node that its domain keeps: resolving its page again would write the work into it once more."""
+    for bibliography in app.env.get_domain("cite").bibliographies.values():
+        for node in bibliography.citation_nodes.values():
+            node.clear()
 
 
 def _entries_of(app, doctree: nodes.document) -> dict[str, str]:

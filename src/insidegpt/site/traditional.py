@@ -74,7 +74,7 @@ def converter(glossary: Path) -> Callable[[str], str]:
 
 
 def in_traditional(notebook: dict, convert: Callable[[str], str]) -> dict:
-    """A copy of a notebook with its Chinese cells, captions and alternative texts converted."""
+    """A copy of a notebook with its Chinese cells, captions, alternative texts and names of examples converted."""
     notebook = copy.deepcopy(notebook)
     for cell in notebook["cells"]:
         if language(cell) == "zh":
@@ -83,4 +83,6 @@ def in_traditional(notebook: dict, convert: Callable[[str], str]) -> dict:
         for holder, name in ((shown.get("figure", {}), "caption"), (shown.get("image", {}), "alt")):
             if name in holder:
                 holder[name] = convert(holder[name])
+        for example in cell["metadata"].get("live", {}).get("examples", []):
+            example["zh"] = convert(example["zh"])  # its name; the text is what the model knows
     return notebook

@@ -259,7 +259,7 @@
         button(say("draw a token", "抽一个词元"), () => write(draws))),
       note,
       element("p", { class: "live-note" }, say(
-        "Under each token: its surprise in nats, which is its shade too, and its id. " +
+        "Under each token: its surprisal in nats, which its shade shows too, and its id. " +
           "Choose one; the bars above the tokens are what the head takes from each.",
         "每个词元下面是它的惊讶度（奈特，也用底色表示）和编号。选一个词元；词元上方的竖条，是这个头从各个词元取来的份额。")),
       strip, panels);
