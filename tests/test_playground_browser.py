@@ -284,7 +284,8 @@ def test_from_the_file_system_the_place_says_what_to_do(page, site, edition, wor
     assert page.locator(".live button").count() == 0
 
 
-def test_a_model_that_is_not_there_is_told_and_can_be_asked_for_again(page, url):
+def test_a_model_that_is_not_there_is_told_and_can_be_asked_for_again(browser, url):
+    page = browser.new_page(service_workers="block")  # the route below does not hold for what a worker asks for
     page.route("**/model/config.json", lambda route: route.fulfill(status=404))
     page.goto(f"{url}/zh/{PAGE}")
     button = page.locator(".live button")
@@ -293,6 +294,7 @@ def test_a_model_that_is_not_there_is_told_and_can_be_asked_for_again(page, url)
     page.unroute("**/model/config.json")
     button.click()
     page.locator(".live textarea").wait_for()
+    page.close()
 
 
 @pytest.mark.parametrize("edition", ["zh", "zh-tw"])

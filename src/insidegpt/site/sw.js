@@ -41,8 +41,8 @@ self.addEventListener("fetch", (event) => {
   const { request } = event;
   const address = request.url.replace(/[?#].*/, "").replace(/\/$/, "/index.html"); // one page, whatever is sought on it
   if (request.method !== "GET" || new URL(address).origin !== location.origin) return;
-  const fromCache = async () =>
-    (await caches.match(address, { ignoreVary: true })) ?? Response.error();
+  const fromCache = async () => // this build's alone: pages of one build, files of another do not go together
+    (await caches.match(address, { cacheName: CACHE, ignoreVary: true })) ?? Response.error();
   const answer = async () => {
     let fresh;
     try {

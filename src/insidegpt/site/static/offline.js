@@ -4,7 +4,7 @@ if ("serviceWorker" in navigator && location.protocol.startsWith("http")) {
   const list = new URL("files.json", root).href;
   const menu = document.querySelector(".dropdown-download-buttons .dropdown-menu");
 
-  const offer = async (worker) => {
+  const offer = async (registration) => {
     const item = document.createElement("li"), button = document.createElement("button");
     button.type = "button";
     button.className = "btn btn-sm dropdown-item keep-offline";
@@ -31,7 +31,7 @@ if ("serviceWorker" in navigator && location.protocol.startsWith("http")) {
         if (data) show("✓ This edition can be read offline", "✓ 本版可以离线阅读");
         else show("This edition could not be kept: try again", "没有保存成功：请再试一次");
       };
-      worker.postMessage(list, [port2]);
+      registration.active.postMessage(list, [port2]); // a new build's worker may have come since the page was opened
     });
     await state();
     item.append(button);
@@ -39,7 +39,7 @@ if ("serviceWorker" in navigator && location.protocol.startsWith("http")) {
   };
 
   navigator.serviceWorker.register(new URL("../sw.js", root), { updateViaCache: "none" }).then(
-    () => menu && navigator.serviceWorker.ready.then(({ active }) => offer(active)),
+    () => menu && navigator.serviceWorker.ready.then(offer),
     () => { /* not a site of all editions, or a browser that allows no workers: nothing to offer */ },
   );
 }
