@@ -76,9 +76,10 @@ def test_nothing_moves_when_a_figure_is_drawn(page, opened, figure):
     page.reload()  # a browser goes back to where the reader was
     page.wait_for_timeout(300)
     shifts = page.evaluate("""() => new Promise((say) => new PerformanceObserver((list) => say(
-        list.getEntries().flatMap((e) => e.sources.map((s) => s.node?.nodeName + " " + s.node?.className))
+        list.getEntries().map((e) => [e.value, ...e.sources.map((s) => s.node?.nodeName + " " + s.node?.className)])
     )).observe({type: "layout-shift", buffered: true}) || setTimeout(() => say([]), 500))""")
-    assert not [node for node in shifts if "live" in node or node.startswith(("SECTION", "P "))]
+    assert not [node for _, *nodes in shifts for node in nodes if "live" in node]
+    assert sum(value for value, *_ in shifts) < 0.01, shifts  # fonts that arrive move lines by a hair
 
 
 @pytest.mark.parametrize("figure", CHAPTERS)
