@@ -177,10 +177,16 @@ def test_a_cluster_grades_as_this_machine_does(course, cluster, tmp_path):
         assert (course / page).read_bytes() == (here / page).read_bytes()
 
 
-def test_a_worker_killed_in_the_middle_costs_nothing_and_one_that_joins_helps(course, cluster):
-    students = [f"student-{n}" for n in range(5)]
+def hand_in_slow(course: Path, number: int) -> list[str]:
+    """Hand in so many submissions during which something else can happen; their students."""
+    students = [f"student-{n}" for n in range(number)]
     for student in students:
         hand_in(course, student, {"times_2": SLOW})
+    return students
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing_and_one_that_joins_helps(course, cluster):
+    students = hand_in_slow(course, 5)
     with begin(course, cluster) as run:
         until(lambda: graded_at(course))
         kill(cluster.workers[0])
@@ -190,9 +196,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing_and_one_that_joins_helps(co
 
 
 def test_killed_itself_the_run_leaves_the_cluster_usable_and_the_next_one_goes_on(course, cluster):
-    students = [f"student-{n}" for n in range(4)]
-    for student in students:
-        hand_in(course, student, {"times_2": SLOW})
+    students = hand_in_slow(course, 4)
     with begin(course, cluster) as run:
         until(lambda: graded_at(course))
         run.send_signal(signal.SIGKILL)
@@ -204,9 +208,7 @@ def test_killed_itself_the_run_leaves_the_cluster_usable_and_the_next_one_goes_o
 
 
 def test_a_scheduler_that_starts_again_with_new_workers_is_found_again(course, cluster):
-    students = [f"student-{n}" for n in range(4)]
-    for student in students:
-        hand_in(course, student, {"times_2": SLOW})
+    students = hand_in_slow(course, 4)
     with begin(course, cluster) as run:
         until(lambda: graded_at(course))
         cluster.stop()

@@ -46,8 +46,9 @@ self.addEventListener("fetch", (event) => {
   const answer = async () => {
     let fresh;
     try {
-      // A page is asked for anew: what the browser holds of it may be of an older build. Its files carry their digests.
-      fresh = await (request.mode === "navigate" ? fetch(request, { cache: "no-cache" }) : fetch(request));
+      // What carries no digest in its address is asked for anew: what the browser holds of it may be of an older build.
+      const anew = request.mode === "navigate" || /\/(live|model)\/|\/searchindex\.js$/.test(address);
+      fresh = await (anew ? fetch(request, { cache: "no-cache" }) : fetch(request));
     } catch (error) {
       return fromCache();
     }
