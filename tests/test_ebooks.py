@@ -38,7 +38,7 @@ NEEDS_CHROMIUM = pytest.mark.skipif(
 
 
 RADICALS = str.maketrans(
-    "⻅⻆⻉⻋⻓⻔⻘⻚⻛⻜⻝⻢⻣⻥⻦⻩⻬⻮⻰⻄⺠⺟⻁", "见角贝车长门青页风飞食马骨鱼鸟黄齐齿龙西民母虎"
+    "⻅⻆⻉⻋⻓⻑⻔⻘⻚⻛⻜⻝⻢⻣⻥⻦⻩⻬⻮⻰⻄⺠⺟⻁", "见角贝车长長门青页风飞食马骨鱼鸟黄齐齿龙西民母虎"
 )
 """Those of Unicode's supplement, which normalization leaves as they are."""
 
