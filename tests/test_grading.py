@@ -1,25 +1,33 @@
 """Grading: the same result for the same work by `insidegpt check` and by nbgrader, whatever is handed in."""
 
+import _thread
+import asyncio
+import gc
 import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import pytest
+from jupyter_core.utils import ensure_event_loop
 from typer.testing import CliRunner
 
 from insidegpt.cli import app
 from insidegpt.errors import UserError
 from insidegpt.grading import execute
 from insidegpt.grading.feedback import page
+from insidegpt.grading.kernel import Kernel
 from insidegpt.grading.release import release
 from insidegpt.grading.report import Exercise, Report, collect
-from insidegpt.grading.sandbox import Level
+from insidegpt.grading.sandbox import Confinement, Level
 from insidegpt.grading.submission import assemble, trusted_cells
 from messy import write_messy
 from small_course import EXERCISES, ROOT, cell, make_course
@@ -339,3 +347,20 @@ def test_nbgrader_gives_a_chapters_solutions_all_points(real, chapter):
     assert sum(scores(real, chapter).values()) == report["maximum"]
     html = (real / "feedback" / "ada" / chapter / f"{chapter}.html").read_text(encoding="utf-8")
     assert "HIDDEN TESTS" not in html and "hidden." not in html
+
+
+def test_what_ctrl_c_leaves_unfinished_says_nothing(tmp_path, caplog):
+    here, there = socket.socketpair()
+    with here, there:
+        kernel = Kernel(tmp_path, 60, Confinement(), ["numpy"], there)
+        kernel.start()
+        kernel.connect()
+        pressed = threading.Timer(0.5, _thread.interrupt_main)
+        pressed.start()
+        with pytest.raises(KeyboardInterrupt):
+            kernel.run("import time\ntime.sleep(600)")
+        os.kill(kernel.km.provisioner.pid, signal.SIGKILL)
+        ensure_event_loop().run_until_complete(asyncio.sleep(2))  # until nbclient has seen it
+        kernel.stop()
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import ensure_event_loop
 from nbclient import NotebookClient
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbclient.util import run_sync
@@ -85,6 +86,10 @@ class Kernel(NotebookClient):
                 raise DeadKernelError
         except (DeadKernelError, CellTimeoutError) as stop:
             cell.outputs.append(error(type(stop).__name__, " · ".join(self.km.provisioner.overuse or ())))
+        except KeyboardInterrupt:
+            for task in asyncio.all_tasks(ensure_event_loop()):  # that one then fails is no news to anybody
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise
         self.alive = not stopped(cell)
         return cell
 
