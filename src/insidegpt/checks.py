@@ -18,8 +18,10 @@ nbgrader gives no points to a cell that does either.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
+import math
 import re
 import sys
 import warnings
@@ -41,6 +43,9 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 5e-3, torc
 
 In float64 not tighter than 1e-6, because `scores / torch.tensor(d_k).sqrt()` rounds √d_k to float32.
 """
+
+_POOL = 4
+"""Sequences of which `expect_batch` makes its batches: few, because each is also tried alone."""
 
 
 class PropertyFailed(Exception):
@@ -217,28 +222,34 @@ class Case:
                     f"形状 {zh} 抛出了 {said}；维度要从后往前数（用 .mT，不用 .T；还有 dim=-1、unflatten）",
                 ) from None
 
+        pools = [self.randn(_POOL, *shape) for shape in shapes]
+
+        @functools.cache
+        def alone(*which: int) -> list[Tensor]:
+            return call(*(pool[n].clone() for pool, n in zip(pools, which, strict=True)))
+
         for number, lead in enumerate(leads):
-            given = [self.randn(*before, *shape) for before, shape in zip(lead, shapes, strict=True)]
+            places = [torch.arange(math.prod(before)).remainder(_POOL).reshape(before) for before in lead]
+            given = [pool[place].clone() for pool, place in zip(pools, places, strict=True)]
             batch = torch.broadcast_shapes(*lead)
-            spread = [t.expand(*batch, *shape) for t, shape in zip(given, shapes, strict=True)]
             # each index of each dimension at least once, not each combination of them
             entries = list(dict.fromkeys(tuple(i % n for n in batch) for i in range(max(batch, default=1))))
-            each = [[t[entry] for t in spread] for entry in entries]
-            alone, together = [call(*entry) for entry in each], call(*given)
+            which = [tuple(int(place.expand(batch)[entry]) for place in places) for entry in entries]
+            each = [alone(*numbers) for numbers in which]
             if number == 0:
-                self._expect_repeatable(alone[0], call, *each[0])
+                self._expect_repeatable(each[0], alone.__wrapped__, *which[0])
             en, zh = _shapes(given)
             otherwise = (
                 f"in shape {en} a sequence in the batch gets another result than alone: "
                 "only the last two dimensions are positions and features",
                 f"形状为 {zh} 时，批次中的序列，结果与单独计算时不同：只有最后两维是位置与特征",
             )
-            for got, *parts in zip(together, *alone, strict=True):
+            for got, *parts in zip(call(*given), *each, strict=True):
                 _expect_result_shape(got, (*batch, *parts[0].shape))
                 found = torch.stack([got[entry] for entry in entries])
                 self.expect_close(found, torch.stack(parts), otherwise=otherwise)
             expect(
-                len(each) == 1 or not self.close(alone[0][0], alone[-1][0]),
+                len(set(which)) == 1 or not self.close(each[0][0], each[-1][0]),
                 "different sequences got the same result",
                 "不同的序列得到了相同的结果",
             )
@@ -287,6 +298,7 @@ class Check:
     def __init__(self, exercise: str):
         self.exercise = exercise
         self._properties: list[_Property] = []
+        self._ignored: dict[tuple, Text | None] = {}  # what the standard properties have found, by answer and device
 
     def property(self, en: str, zh: str, dtypes: Iterable[torch.dtype] = FLOATS, weight: int = 1):
         """Decorate `test(answer, case)`; it is tried in each of these dtypes, on each device.
@@ -314,25 +326,31 @@ class Check:
         Gradients are tried for the arguments alone: whether a module's parameters get theirs is for the exercise.
         """
 
+        def expect_used(answer: object, device: torch.device) -> None:
+            """Fail unless every argument matters, which is looked at once for the three of them."""
+            if (id(answer), device) not in self._ignored:
+                case = Case(device, FLOATS[0])
+                self._ignored[id(answer), device] = _ignored(prepare(answer, case), arguments(case), case)
+            if ignored := self._ignored[id(answer), device]:
+                raise PropertyFailed(*ignored)
+
         @self.property("keeps dtype and device", "保持 dtype 与设备")
         def keeps_dtype(answer, case):
             function, given = prepare(answer, case), arguments(case)
-            whole = _tensors(function(*given))
-            for out in whole:
+            for out in _tensors(function(*given)):
                 expect(
                     (out.dtype, out.device.type) == (case.dtype, case.device.type),
                     f"{case} went in, {describe(out)} came out",
                     f"输入是 {case}，输出却是 {describe(out)}",
                 )
-            if case.dtype == FLOATS[0]:  # which no other dtype changes
-                _expect_every_argument_used(whole, function, given, case)
+            expect_used(answer, case.device)
 
         # In place what `.float()` or `.double()` gives back is changed only where that was no copy.
         @self.property("leaves its inputs untouched", "不改动输入", (torch.float32, torch.float64))
         def untouched(answer, case):
             function, given = prepare(answer, case), arguments(case)
             before = [a.clone() for a in given]
-            whole = _tensors(function(*given))
+            _tensors(function(*given))
             for number, (now, then) in enumerate(zip(given, before, strict=True), start=1):
                 expect(
                     torch.equal(now, then),
@@ -344,13 +362,12 @@ class Check:
                     f"argument {number} was switched to requires_grad, which is for the caller to decide",
                     f"第 {number} 个参数被设成了 requires_grad；这应由调用者决定",
                 )
-            if case.dtype == FLOATS[0]:
-                _expect_every_argument_used(whole, function, given, case)
+            expect_used(answer, case.device)
 
         @self.property("gradients reach every input", "梯度传到每个输入", (torch.float64,))
         def differentiable(answer, case):
+            expect_used(answer, case.device)
             function, given = prepare(answer, case), arguments(case)
-            _expect_every_argument_used(_tensors(function(*given)), function, given, case)
             directions = [case.randn(*a.shape) for a in given]
 
             def along(step: Tensor) -> tuple[Tensor, ...]:
@@ -379,6 +396,7 @@ class Check:
 
     def run(self, answer: object) -> list[Result]:
         """Try every property on the answer; the first device and dtype where one fails gives its message."""
+        self._ignored.clear()
         return [_try(p, answer) for p in self._properties]
 
     def __call__(self, answer: object, points: float) -> float:
@@ -469,23 +487,22 @@ def _expect_result_shape(got: Tensor, shape: tuple[int, ...]) -> None:
     )
 
 
-def _expect_every_argument_used(whole: list[Tensor], function: Callable, given: tuple[Tensor, ...], case: Case) -> None:
-    """Fail unless what `function` gave for `given`, which is `whole`, depends on each argument and on nothing else."""
-    expect(
-        all(bool(torch.isfinite(t).all()) for t in whole),  # a NaN differs from itself, so it seems to depend on all
-        "there is a NaN or an infinity in the result",
-        "结果里出现了 NaN 或无穷大",
-    )
-    case._expect_repeatable(whole, lambda *given: _tensors(function(*given)), *given)  # else it seems to depend on all
+def _ignored(function: Callable, given: tuple[Tensor, ...], case: Case) -> Text | None:
+    """Why the result does not depend on each argument and on nothing else; None where it does."""
+    whole = _tensors(function(*given))
+    if not all(bool(torch.isfinite(t).all()) for t in whole):  # a NaN differs from itself: it seems to depend on all
+        return "there is a NaN or an infinity in the result", "结果里出现了 NaN 或无穷大"
+    try:
+        case._expect_repeatable(whole, lambda *given: _tensors(function(*given)), *given)  # else it seems to, too
+    except PropertyFailed as failed:
+        return failed.args
     for number, argument in enumerate(given, start=1):
         changed = [*given]
         changed[number - 1] = argument.flip(-1) / 2
         other = _tensors(function(*changed))
-        expect(
-            not all(case.close(a, b) for a, b in zip(whole, other, strict=True)),
-            f"the result does not depend on argument {number}",
-            f"结果与第 {number} 个参数无关",
-        )
+        if all(case.close(a, b) for a, b in zip(whole, other, strict=True)):
+            return f"the result does not depend on argument {number}", f"结果与第 {number} 个参数无关"
+    return None
 
 
 def _publish(exercise: str, results: list[Result]) -> None:

@@ -12,11 +12,12 @@ import functools
 import json
 import shutil
 import time
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import TextIO
 
-import nbgrader.api
+from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateFeedback
 from nbgrader.converters.base import BaseConverter
 from nbgrader.coursedir import CourseDirectory
@@ -43,6 +44,17 @@ class GradebookLost(UserError):
     """The database does not answer: nothing more can be recorded."""
 
 
+class Keep(Autograde):
+    """nbgrader's second half of autograding, with the steps that keep grades: the first has been done."""
+
+    def convert_single_notebook(self, notebook_filename: str) -> None:
+        self._sanitizing = False
+        self._init_preprocessors()
+        place = Path(self._format_dest(self.coursedir.assignment_id, self.coursedir.student_id))
+        place.mkdir(parents=True, exist_ok=True)
+        BaseConverter.convert_single_notebook(self, shutil.copy(notebook_filename, place))
+
+
 class Recorder:
     """Records what has run. log: where nbgrader's words go. Use it as a context manager."""
 
@@ -52,18 +64,16 @@ class Recorder:
         self._config.CourseDirectory.submitted_directory = f"{OWN}/{STAGED}/ran"
         for step in ("autograded_directory", "feedback_directory"):
             self._config.CourseDirectory[step] = f"{OWN}/{STAGED}/{step}"
-        self._config.Autograde.sanitize_preprocessors = []
         self._config.Autograde.autograde_preprocessors = steps(course)[1]
 
     def __enter__(self) -> Recorder:
         event.listen(Engine, "handle_error", self._on_error)
-        # nbgrader opens the gradebook nine times a submission, and each new engine would compile every query again
-        self._create_engine = nbgrader.api.create_engine
-        nbgrader.api.create_engine = functools.cache(nbgrader.api.create_engine)
+        self._open, self._opened = Gradebook.__init__, {}
+        Gradebook.__init__ = functools.partialmethod(_open_once, self._open, self._opened)
         return self
 
     def __exit__(self, *error) -> None:
-        nbgrader.api.create_engine = self._create_engine
+        Gradebook.__init__ = self._open
         event.remove(Engine, "handle_error", self._on_error)
 
     def _on_error(self, context) -> None:
@@ -104,7 +114,7 @@ class Recorder:
         graded = place(staged.autograded_directory)
         write(contents(self._course, submission), place(staged.submitted_directory))
         (place(staged.submitted_directory) / f"{chapter}.ipynb").write_text(notebook, encoding="utf-8")
-        self._convert(Autograde, staged)
+        self._convert(Keep, staged)
         mark(graded / f"{chapter}.ipynb", submission.fingerprint)
         self._convert(GenerateFeedback, staged)
         _put(place(staged.feedback_directory), self._course.folder(final.feedback_directory, student, chapter))
@@ -123,6 +133,17 @@ class Recorder:
             raise UserError(
                 f"nbgrader could not grade it ({why}): see {OWN}/log", f"nbgrader 无法批改（{why}）：请看 {OWN}/log"
             )
+
+
+def _open_once(gradebook: Gradebook, first: Callable, opened: dict, *given, **named) -> None:
+    """In place of `Gradebook.__init__`, which nbgrader calls nine times a submission.
+
+    Each time it would look for every table, and compile every query again.
+    """
+    if not opened:
+        first(gradebook, *given, **named)
+        opened.update(vars(gradebook))
+    vars(gradebook).update(opened)
 
 
 def _put(new: Path, place: Path) -> None:

@@ -20,7 +20,7 @@ TREE, BULK = 8 << 20, 256 << 20
 """The most bytes of a frame's tree and of its bulk. A tree takes up to about 30 times its size once unpacked."""
 
 _HEADER = struct.Struct(">IQ")
-_PIECE = 1 << 20
+_PIECE = 1 << 16
 
 
 class LinkError(UserError):
@@ -83,6 +83,7 @@ class Channel:
     def __init__(self, connection: socket.socket):
         self.socket = connection
         self.deadline: float | None = None
+        self._arrived = bytearray()  # and not yet read: a short frame comes whole
 
     def send(self, tree: object, bulk: list[bytes]) -> None:
         """Send one frame, which fits. Raises StudentGone when nobody reads it."""
@@ -103,16 +104,16 @@ class Channel:
 
     def _exactly(self, size: int) -> bytearray:
         """So many bytes; memory is taken as they arrive, whatever was announced."""
-        data = bytearray()
         try:
-            while len(data) < size:
+            while len(self._arrived) < size:
                 self._wait()
-                piece = self.socket.recv(min(size - len(data), _PIECE))
+                piece = self.socket.recv(_PIECE)
                 if not piece:
                     raise ConnectionResetError
-                data += piece
+                self._arrived += piece
         except OSError as error:
             raise _gone(error) from None
+        data, self._arrived = self._arrived[:size], self._arrived[size:]
         return data
 
     def _wait(self) -> None:
