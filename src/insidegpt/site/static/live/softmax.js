@@ -6,7 +6,7 @@
   let scores, temperature;
 
   const rows = data.words.map((word, i) => {
-    const score = slider(word, {
+    const score = slider(element("span", { lang: "en" }, word), {
       min: -4, max: 4, step: 0.05, name: say(`score of ${word}`, `${word} 的分数`),
       change: (value) => { scores[i] = value; draw(); },
     });
