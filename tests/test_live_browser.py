@@ -62,17 +62,55 @@ def test_every_figure_speaks_the_language_of_its_page_and_labels_its_controls(op
         assert control.evaluate("c => c.ariaLabel || c.labels?.[0]?.innerText || c.innerText")
 
 
+ONE_LANGUAGE = """(figure) => {
+  const both = /[A-Za-z].* · .*\\p{Script=Han}/u, found = [];
+  const walker = document.createTreeWalker(figure, NodeFilter.SHOW_TEXT);
+  for (let text; (text = walker.nextNode()); ) {
+    const { parentElement: parent, data } = text;
+    if (!/\\p{L}{2}/u.test(data) || both.test(data) || parent.closest("script, .live-strip, .live-list")) continue;
+    if (!figure.contains(parent.closest("[lang]"))) found.push(data); // words of the page's language alone
+  }
+  for (const words of figure.querySelectorAll(".live-both")) {
+    const [en, zh] = words.children;
+    if (en.lang !== "en" || zh.lang !== "zh-CN" || !/\\p{Script=Han}/u.test(zh.innerText)) found.push(words.innerText);
+    for (const number of en.innerText.match(/\\d+(\\.\\d+)?/g) ?? []) {
+      if (!zh.innerText.match(/\\d+(\\.\\d+)?/g)?.includes(number)) found.push(`${number}: ${words.innerText}`);
+    }
+  }
+  for (const e of [figure, ...figure.querySelectorAll("*")]) {
+    for (const words of [e.ariaLabel, e.placeholder]) if (words && !both.test(words)) found.push(words);
+  }
+  return found;
+}"""
+"""What a figure of the edition in two languages says in one of them, or with other numbers in the other."""
+
+
 @pytest.mark.parametrize("figure", CHAPTERS)
-def test_no_figure_is_clipped_on_a_phone(page, opened, figure):
+def test_every_figure_speaks_both_languages_in_the_edition_of_two(opened, figure):
+    drawn = opened(figure, "en-zh")
+    assert drawn.locator(".live-title span").all_inner_texts()[-1].startswith("动手试试")
+    assert drawn.evaluate(ONE_LANGUAGE) == []
+    for control in drawn.locator("input[type=range], input[type=checkbox], .live-buttons button").all():
+        control.press("ArrowRight" if control.get_attribute("type") == "range" else "Space")
+        assert drawn.evaluate(ONE_LANGUAGE) == []
+    for choice in drawn.locator("select").all():
+        choice.select_option(index=1)
+        assert drawn.evaluate(ONE_LANGUAGE) == []
+
+
+@pytest.mark.parametrize("edition", ["en", "en-zh"])
+@pytest.mark.parametrize("figure", CHAPTERS)
+def test_no_figure_is_clipped_on_a_phone(page, opened, figure, edition):
     page.set_viewport_size({"width": 390, "height": 800})
-    opened(figure)
+    opened(figure, edition)
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     assert page.evaluate(CLIPPED) == []
 
 
+@pytest.mark.parametrize("edition", ["en", "en-zh"])
 @pytest.mark.parametrize("figure", CHAPTERS)
-def test_nothing_moves_when_a_figure_is_drawn(page, opened, figure):
-    opened(figure).evaluate("f => f.scrollIntoView({block: 'end'})")
+def test_nothing_moves_when_a_figure_is_drawn(page, opened, figure, edition):
+    opened(figure, edition).evaluate("f => f.scrollIntoView({block: 'end'})")
     page.reload()  # a browser goes back to where the reader was
     page.wait_for_timeout(300)
     moved = page.evaluate("""() => new Promise((say) => new PerformanceObserver((list) => say(
@@ -92,8 +130,9 @@ def test_without_scripts_the_page_shows_what_it_always_showed(browser, site, fig
     page.close()
 
 
-def test_the_shares_of_softmax_are_pythons(page, opened):
-    figure = opened("softmax")
+@pytest.mark.parametrize("edition", ["en", "en-zh"])
+def test_the_shares_of_softmax_are_pythons(page, opened, edition):
+    figure = opened("softmax", edition)
     sliders = figure.locator("input")
     begun = torch.tensor(asked_for("softmax")["scores"], dtype=torch.float64)
 
@@ -137,9 +176,10 @@ def windows_shown(figure):
     return found
 
 
-def test_the_windows_and_their_perplexity_are_pythons(page, opened):
+@pytest.mark.parametrize("edition", ["en", "en-zh"])
+def test_the_windows_and_their_perplexity_are_pythons(page, opened, edition):
     model, tokenizer = load_model(SHIPPED, "cpu")
-    figure = opened("windows")
+    figure = opened("windows", edition)
     length, stride, which = figure.locator("input").all()
 
     def check(language=0):
@@ -170,9 +210,10 @@ def test_the_windows_and_their_perplexity_are_pythons(page, opened):
     assert int(which.input_value()) == int(which.get_attribute("max"))
 
 
-def test_the_weights_of_a_head_are_pythons_with_the_mask_and_without(page, opened):
+@pytest.mark.parametrize("edition", ["en", "en-zh"])
+def test_the_weights_of_a_head_are_pythons_with_the_mask_and_without(page, opened, edition):
     model, tokenizer = load_model(SHIPPED, "cpu", attentions=True)
-    figure = opened("attention")
+    figure = opened("attention", edition)
     layer, head = figure.locator("input[type=range]").all()
     mask = figure.locator("input[type=checkbox]")
     sentence = asked_for("attention")["texts"][0]
@@ -211,9 +252,10 @@ def test_the_weights_of_a_head_are_pythons_with_the_mask_and_without(page, opene
     assert shown()[0] == 0
 
 
-def test_the_permutation_test_is_pythons(page, opened):
+@pytest.mark.parametrize("edition", ["en", "en-zh"])
+def test_the_permutation_test_is_pythons(page, opened, edition):
     page.emulate_media(reduced_motion="reduce")
-    figure = opened("permutation")
+    figure = opened("permutation", edition)
     begun = asked_for("permutation")
     values, right = torch.tensor(begun["values"]), torch.tensor(begun["right"])
     note = figure.locator("p[aria-live]")

@@ -11,6 +11,7 @@ from insidegpt.models import SHIPPED, load_model
 from insidegpt.texts import load_text
 from test_browser import CLIPPED, browser, page, pytestmark, url  # noqa: F401
 from test_live import asked_for
+from test_live_browser import ONE_LANGUAGE
 
 CLOSE = 1e-3
 FOUR_PLACES = 5e-5 + CLOSE
@@ -91,7 +92,8 @@ def check_lists(figure, shipped, text, at, temperature=1.0):
     listed = shares(figure, 1)
     for name, share in listed:
         assert share == pytest.approx(weights[int(name.split(":")[0])].item(), abs=FOUR_PLACES)
-    rest, total = map(float, re.findall(r"(\d\.\d{4})", figure.locator(".live-panels .live-note").inner_text()))
+    said = figure.locator(".live-panels .live-note").inner_text().split("\n")[0]  # a second language follows
+    rest, total = map(float, re.findall(r"(\d\.\d{4})", said))
     assert sum(share for _, share in listed) + rest == pytest.approx(total, abs=1e-3)
     assert total == pytest.approx(1, abs=1e-4)
 
@@ -276,6 +278,7 @@ def test_everything_can_be_reached_and_chosen_by_keyboard(page, loaded, shipped)
         ("zh", "请运行“make serve”"),
         ("zh-tw", "請執行「make serve」"),
         ("en-zh", "Run “make serve”"),
+        ("en-zh", "请运行“make serve”"),
     ],
 )
 def test_from_the_file_system_the_place_says_what_to_do(page, site, edition, words):
@@ -310,6 +313,20 @@ def test_the_chinese_editions_begin_with_a_chinese_text_that_the_model_knows(loa
         assert re.search(r"[\u4e00-\u9fff]", control.evaluate("c => c.ariaLabel || c.innerText"))
     twice = "五个词，两遍" if edition == "zh" else "五個詞，兩遍"
     assert figure.get_by_role("button", name=twice).count() == 2
+
+
+def test_the_edition_of_two_languages_says_everything_in_both(page, loaded, shipped):
+    figure = loaded("en-zh")
+    text = asked_for("playground")["examples"][0]["text"]
+    settle(figure)
+    check_tokens(figure, shipped, text)
+    check_lists(figure, shipped, text, at=len(tokens(figure)) - 1)
+    assert figure.evaluate(ONE_LANGUAGE) == []
+    for other in ("", "一 🎉", load_text("story/test/en")[:3000]):  # nothing, both languages, too much
+        read(figure, other)
+        assert figure.evaluate(ONE_LANGUAGE) == []
+    figure.get_by_role("button", name="抽一个词元").click()
+    assert figure.evaluate(ONE_LANGUAGE) == []
 
 
 @pytest.mark.parametrize(("width", "edition"), [(390, "en"), (390, "zh"), (390, "en-zh"), (1600, "zh-tw")])

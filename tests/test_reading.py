@@ -203,6 +203,18 @@ def test_excerpts_show_no_latex_no_markup_and_no_code(page, url, edition, query)
     assert page.locator("#search-results mark").count() > 3
 
 
+def test_a_chinese_excerpt_in_an_english_page_says_so(page, url):
+    langs = {}
+    for query in ("projections", "因果掩码"):
+        found(page, url, "en-zh", query)
+        excerpts(page)  # when there are some
+        lines = page.locator("#search-results .context")
+        langs |= dict(lines.evaluate_all("all => all.map((line) => [line.innerText, line.lang])"))
+    share = {text: len(re.findall(r"[\u4e00-\u9fff]", text)) / len(text) for text in langs}
+    assert {langs[text] for text in langs if share[text] > 0.5} == {"zh-CN"}
+    assert {langs[text] for text in langs if share[text] < 0.1} == {""}
+
+
 MARKED = "() => [...(CSS.highlights.get('search') ?? [])].map((range) => range.toString())"
 FIRST_ON_SCREEN = """() => [...CSS.highlights.get("search")].some((range) => {
     const box = range.getBoundingClientRect(); return box.top > 0 && box.bottom < innerHeight })"""

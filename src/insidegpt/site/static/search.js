@@ -34,6 +34,7 @@ const Excerpt = (() => {
     if (end < text.length) end = start + Math.max(text.slice(start, end).search(/[\s，。；：、！？][^\s，。；：、！？]*$/), LENGTH / 2);
     const line = document.createElement("p");
     line.className = "context";
+    if (text.slice(start, end).match(/\p{Script=Han}/gu)?.length > (end - start) / 3) line.lang = "zh-CN";
     let at = start;
     line.append(start ? "… " : "");
     for (const [from, to] of found) {

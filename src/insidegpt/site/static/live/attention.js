@@ -1,7 +1,7 @@
 // The attention weights of every head of the shipped model over a sentence, with the causal mask and without.
 "use strict";
 (() => {
-  const { chinese, say, element, svg, begin, slider, choice } = Live;
+  const { chinese, langs, say, element, svg, begin, slider, choice } = Live;
   const { root, data } = begin(say("Try it: what each head reads", "动手试试：每个头在读什么"));
   let text = data[Number(chinese)], layer = 0, head = 3, masked = true, query = text.tokens.length - 1, drawn;
 
@@ -18,7 +18,7 @@
     text = data[index];
     query = text.tokens.length - 1;
     draw();
-  });
+  }, langs);
   const layers = slider(say("layer", "层"), { min: 0, max: text.scores.length - 1, change: (value) => { layer = value; draw(); } });
   const heads = slider(say("head", "头"), { min: 0, max: text.scores[0].length - 1, change: (value) => { head = value; draw(); } });
   const box = element("input", { type: "checkbox", onchange: () => { masked = box.checked; draw(); } });
@@ -53,7 +53,7 @@
     heads.input.value = head;
     heads.show(`${head}`);
 
-    tokens.lang = text === data[0] ? "en" : "zh-Hans"; // the model knows Simplified alone
+    tokens.lang = langs[data.indexOf(text)];
     if (drawn !== text) { // else the buttons stay, and with them the focus
       drawn = text;
       tokens.replaceChildren(...text.tokens.map((token, j) =>
@@ -76,10 +76,10 @@
     const best = weights[query].indexOf(Math.max(...weights[query]));
     const ahead = weights[query].slice(query + 1).reduce((a, b) => a + b, 0);
     const [asks, gives] = [text.tokens[query].trim(), text.tokens[best].trim()];
-    note.textContent = say(
+    note.replaceChildren(say(
       `“${asks}” takes most from “${gives}”: ${weights[query][best].toFixed(3)}. From later tokens: ${ahead.toFixed(3)}.`,
       `“${asks}”从“${gives}”取得最多：${weights[query][best].toFixed(3)}。取自后面的词元：${ahead.toFixed(3)}。`,
-    );
+    ));
   }
 
   root.append(

@@ -1,8 +1,19 @@
-// What the live figures share: their place, the page's language, elements and controls.
+// What the live figures share: their place, the page's languages, elements and controls.
 "use strict";
 const Live = (() => {
   const chinese = document.documentElement.lang.startsWith("zh");
-  const say = (en, zh) => (chinese ? zh : en);
+  const both = document.querySelector('[data-edition="en-zh"][aria-current]') !== null;
+  const langs = ["en", "zh-Hans"]; // of texts that the model reads: it knows Simplified alone
+
+  // Words for the reader: a string or, in the edition of two languages, an element that also reads as one, so that the
+  // same words serve as an attribute.
+  const say = (en, zh) => {
+    if (!both) return chinese ? zh : en;
+    const words = element("span", { class: "live-both" },
+      element("span", { lang: "en" }, en), " ", element("span", { lang: "zh-CN" }, zh));
+    words.toString = () => `${en} · ${zh}`;
+    return words;
+  };
 
   const fill = (node, attributes, children) => {
     for (const [name, value] of Object.entries(attributes)) {
@@ -38,14 +49,15 @@ const Live = (() => {
     return { node: element("label", { class: "live-slider" }, element("span", {}, label), input, shown), input, show };
   };
 
-  // A list to choose from: change(index) hears of every choice.
-  const choice = (label, options, change) => {
+  // A list to choose from: change(index) hears of every choice. An option holds words alone, no elements; optionLangs
+  // are the languages of options that do not speak the page's.
+  const choice = (label, options, change, optionLangs) => {
     const list = element("select", { onchange: () => change(list.selectedIndex) });
-    list.append(...options.map((option) => element("option", {}, option)));
+    list.append(...options.map((option, i) => element("option", optionLangs ? { lang: optionLangs[i] } : {}, `${option}`)));
     return { node: element("label", { class: "live-choice" }, element("span", {}, label), list), list };
   };
 
   const button = (label, press) => element("button", { type: "button", onclick: press }, label);
 
-  return { chinese, say, element, svg, begin, slider, choice, button };
+  return { chinese, langs, say, element, svg, begin, slider, choice, button };
 })();

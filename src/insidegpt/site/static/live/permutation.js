@@ -78,11 +78,11 @@
     set = chosen;
     right = [...set.right];
     buttons.hidden = !set.values;
-    about.textContent = set.values
+    about.replaceChildren(set.values
       ? say("Eight numbers and their labels. Press a number to move it to the other group.",
         "八个数和各自的标签。按一个数，就把它移到另一组。")
       : say(`What the last layer’s attention adds at ${right.length} tokens, in ${set.n_bins} bins; a token is right where the next one was foreseen.`,
-        `最后一层的注意力在 ${right.length} 个词元处的调整，分成 ${set.n_bins} 个箱子；下一个词元被料中的算“对”。`);
+        `最后一层的注意力在 ${right.length} 个词元处的调整，分成 ${set.n_bins} 个箱子；下一个词元被料中的算“对”。`));
     start();
   }
 
@@ -102,7 +102,7 @@
   function draw() {
     if (set.values) numbers.forEach((node, i) => {
       node.setAttribute("aria-pressed", right[i]);
-      node.lastChild.textContent = right[i] ? say("right", "对") : say("wrong", "错");
+      node.lastChild.replaceChildren(right[i] ? say("right", "对") : say("wrong", "错"));
     });
     const highest = Math.max(1, ...counts.map(({ near, far }) => near + far));
     const x = (value) => 10 + (400 * value) / set.most;
@@ -115,19 +115,19 @@
       ];
     });
     const line = x(observed);
-    plot.replaceChildren(
+    plot.replaceChildren( // SVG draws no element of HTML: its words are strings
       ...bars,
       svg("line", { class: "axis", x1: 10, y1: 120, x2: 410, y2: 120 }),
       svg("line", { class: "observed", x1: line, y1: 4, x2: line, y2: 120 }),
       ...[0, 0.1, 0.2, 0.4, 0.6].filter((value) => value < set.most).map((value) => svg("text", { x: x(value), y: 137, "text-anchor": "middle" }, value.toFixed(1))),
-      svg("text", { x: 210, y: 156, "text-anchor": "middle" }, say("divergence (nats)", "散度（奈特）")));
+      svg("text", { x: 210, y: 156, "text-anchor": "middle" }, `${say("divergence (nats)", "散度（奈特）")}`));
     plot.setAttribute("aria-label", say(
       `Histogram of ${n} divergences with labels dealt anew; the observed one is ${observed.toFixed(4)}.`,
       `重新分发标签 ${n} 次所得散度的直方图；观察值是 ${observed.toFixed(4)}。`));
     const p = ((1 + reached) / (1 + n)).toFixed(4);
-    note.textContent = say(
+    note.replaceChildren(say(
       `Observed: ${observed.toFixed(4)}. Of ${n} others ${reached} reach it: p = (1 + ${reached}) / (1 + ${n}) = ${p}.`,
-      `观察值：${observed.toFixed(4)}。重新分发 ${n} 次，有 ${reached} 次不小于它：p = (1 + ${reached}) / (1 + ${n}) = ${p}。`);
+      `观察值：${observed.toFixed(4)}。重新分发 ${n} 次，有 ${reached} 次不小于它：p = (1 + ${reached}) / (1 + ${n}) = ${p}。`));
   }
 
   root.append(

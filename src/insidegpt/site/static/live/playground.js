@@ -13,9 +13,9 @@
   const load = button(say(`Load the model (${size})`, `载入模型（${size}）`), start);
   const bar = element("progress", { max: data.bytes, value: 0, "aria-label": say("loaded", "已载入"), hidden: "" });
   if (location.protocol === "file:") {
-    loader.textContent = say(
+    loader.replaceChildren(say(
       "A browser lets no page from the file system read the model. Run “make serve”, and open the address that it prints.",
-      "从文件系统打开的网页，浏览器不让它读取模型。请运行“make serve”，再打开它给出的网址。");
+      "从文件系统打开的网页，浏览器不让它读取模型。请运行“make serve”，再打开它给出的网址。"));
     root.append(loader);
   } else root.append(load, bar, loader);
 
@@ -23,7 +23,7 @@
     if (!bar.hidden) return; // on its way
     bar.hidden = false;
     bar.value = 0;
-    loader.textContent = say("Loading …", "正在载入……");
+    loader.replaceChildren(say("Loading …", "正在载入……"));
     try {
       if (typeof GPT2 === "undefined") await script("gpt2.js");
       const [config, tokenizer, weights] = await Promise.all(
@@ -32,10 +32,10 @@
       play(model, new Tokenizer(await tokenizer.json()));
     } catch (error) {
       bar.hidden = true;
-      loader.textContent = say(
+      loader.replaceChildren(say(
         `The model could not be loaded (${error.message}). ` +
           "Build the site with “make book”, serve it with “make serve”, and try again.",
-        `模型没有载入（${error.message}）。请用“make book”生成网站，用“make serve”打开，再试一次。`);
+        `模型没有载入（${error.message}）。请用“make book”生成网站，用“make serve”打开，再试一次。`));
     }
   }
 
@@ -64,7 +64,7 @@
       rows: 5, spellcheck: "false", autocapitalize: "off", "aria-label": say("text", "文本"),
       placeholder: say("Type in English or Chinese.", "输入英文或中文。"), oninput: () => reread(area.value),
     });
-    const examples = (label, lang) => element("div", { class: "live-buttons" }, element("span", {}, label),
+    const examples = (label, lang) => element("div", { class: "live-buttons" }, element("span", { lang }, label),
       ...data.examples.filter((example) => example.lang === lang).map((example) =>
         button(say(example.en, example.zh), () => show(example))));
     const strip = element("div", {
@@ -196,7 +196,7 @@
       heat.input.value = temperature;
       heat.show(temperature.toFixed(2));
       panels.hidden = !ids.length;
-      if (model.ids.length === ids.length) note.textContent = summary();
+      if (model.ids.length === ids.length) note.replaceChildren(summary());
       if (query >= model.ids.length) return; // empty, or not read yet
       const weights = model.h[layer].attentions[query][head];
       ids.forEach((_, i) => {
@@ -212,9 +212,9 @@
       read.fill(most.map(([j, share]) => [`${j}: ${tokenizer.show(ids[j])}`, share]));
       const rest = weights.filter((_, j) => !most.some(([k]) => j === k));
       const sum = (numbers) => numbers.reduce((a, b) => a + b, 0).toFixed(4);
-      together.textContent = say(
+      together.replaceChildren(say(
         `The other ${rest.length}: ${sum(rest)}. All ${weights.length} together: ${sum(weights)}.`,
-        `其余 ${rest.length} 个：${sum(rest)}。${weights.length} 个合计：${sum(weights)}。`);
+        `其余 ${rest.length} 个：${sum(rest)}。${weights.length} 个合计：${sum(weights)}。`));
     }
 
     const ranked = (shares) =>
@@ -228,22 +228,22 @@
       const total = model.surprises.slice(1).reduce((a, b) => a + b, 0).toFixed(2);
       const [[best, share]] = ranked(probabilities(query)), [here, then] = [ids[query], best].map((id) => tokenizer.show(id));
       const said = [
-        say(`${ids.length} tokens; those after the first cost ${total} nats.`,
-          `${ids.length} 个词元；除第一个以外，共 ${total} 奈特。`),
-        say(`After “${here}” (token ${query}, counted from 0) most likely: “${then}”, ${share.toFixed(4)}.`,
-          `“${here}”（第 ${query} 个，从 0 数起）之后，最可能的是“${then}”，${share.toFixed(4)}。`),
+        [`${ids.length} tokens; those after the first cost ${total} nats.`,
+          `${ids.length} 个词元；除第一个以外，共 ${total} 奈特。`],
+        [`After “${here}” (token ${query}, counted from 0) most likely: “${then}”, ${share.toFixed(4)}.`,
+          `“${here}”（第 ${query} 个，从 0 数起）之后，最可能的是“${then}”，${share.toFixed(4)}。`],
       ];
       if (unread) {
         const opening = unread.slice(0, 12);
-        said.push(say(
+        said.push([
           `The model has ${n_positions} positions: the last ${unread.length} characters, from “${opening}” on, are not read.`,
-          `模型只有 ${n_positions} 个位置：从“${opening}”起，最后 ${unread.length} 个字符没有读。`));
+          `模型只有 ${n_positions} 个位置：从“${opening}”起，最后 ${unread.length} 个字符没有读。`]);
       } else if (ids.length === n_positions) {
-        said.push(say(
+        said.push([
           `All ${n_positions} positions of the model are taken: no token can follow.`,
-          `模型的 ${n_positions} 个位置已经占满：不能再接词元。`));
+          `模型的 ${n_positions} 个位置已经占满：不能再接词元。`]);
       }
-      return said.join(say(" ", ""));
+      return say(said.map(([en]) => en).join(" "), said.map(([, zh]) => zh).join(""));
     }
 
     const panels = element("div", { class: "live-panels" },

@@ -6,7 +6,7 @@
   let scores, temperature;
 
   const rows = data.words.map((word, i) => {
-    const score = slider(word, {
+    const score = slider(element("span", { lang: "en" }, word), {
       min: -4, max: 4, step: 0.05, name: say(`score of ${word}`, `${word} 的分数`),
       change: (value) => { scores[i] = value; draw(); },
     });
@@ -37,11 +37,11 @@
     heat.input.value = Math.log10(temperature);
     heat.show(temperature.toPrecision(3));
     const best = data.words[scores.indexOf(highest)];
-    total.textContent = say(
+    total.replaceChildren(say(
       `The scores differ by at most ${range.toFixed(2)}; divided by τ, by ${(range / temperature).toFixed(2)}. ` +
         `${best} gets most.`,
       `分数最多相差 ${range.toFixed(2)}，除以 τ 后相差 ${(range / temperature).toFixed(2)}。${best} 得到的最多。`,
-    );
+    ));
   }
 
   function change(how) {

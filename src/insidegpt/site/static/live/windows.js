@@ -1,7 +1,7 @@
 // Windows that slide over a text: what each reads, what it scores, and the perplexity that comes out.
 "use strict";
 (() => {
-  const { chinese, say, element, svg, begin, slider, choice } = Live;
+  const { chinese, langs, say, element, svg, begin, slider, choice } = Live;
   const { root, data } = begin(say("Try it: windows over a text", "动手试试：窗口在文本上滑动"));
   let text = data[Number(chinese)], length = 8, stride = 4, shown = 1;
 
@@ -19,7 +19,7 @@
   const nats = ({ begin, end, first }) => text.nats[begin].slice(first - begin - 1, end - begin - 1);
   const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 
-  const language = choice(say("text", "文本"), ["English", "中文"], (index) => { text = data[index]; draw(); });
+  const language = choice(say("text", "文本"), ["English", "中文"], (index) => { text = data[index]; draw(); }, langs);
   const lengths = slider(say("window", "窗口长度"), { min: 2, max: 16, change: (value) => { length = value; draw(); } });
   const strides = slider(say("stride", "步长"), { min: 1, max: 15, change: (value) => { stride = value; draw(); } });
   const which = slider(say("window shown", "看哪个窗口"), { min: 1, max: 1, change: (value) => { shown = value - 1; draw(); } });
@@ -52,7 +52,7 @@
     which.input.value = shown + 1;
     which.show(`${shown + 1} / ${windows.length}`);
 
-    tokens.lang = text === data[0] ? "en" : "zh-Hans"; // the model knows Simplified alone
+    tokens.lang = langs[data.indexOf(text)];
     tokens.replaceChildren(...text.tokens.map((token, t) =>
       element("span", { class: `live-token ${state(t, here)}` }, element("b", {}, token.trim()),
         element("small", {}, state(t, here) === "scored" ? costs[t - here.first].toFixed(2) : "\u00a0"))));
@@ -66,20 +66,20 @@
 
     const span = (from, to) => (from === to ? `${from}` : `${from} … ${to}`);
     const read = span(here.begin, here.end - 1), scored = span(here.first, here.end - 1);
-    one.textContent = say(
+    one.replaceChildren(say(
       `Window ${shown + 1} reads tokens ${read}, counted from 0, and scores ${scored}: ${sum(costs).toFixed(2)} nats.`,
       `第 ${shown + 1} 个窗口读词元 ${read}（从 0 数起），给 ${scored} 计分：${sum(costs).toFixed(2)} 奈特。`,
-    );
+    ));
     const perplexity = Math.exp(sum(windows.flatMap(nats)) / (n - 1)).toFixed(4);
     const work = sum(windows.map((window) => window.end - window.begin));
     const least = Math.min(...windows.slice(1).map((window) => window.first - window.begin));
-    const context = windows.length < 2 ? "" : say(
+    const context = windows.length < 2 ? ["", ""] : [
       ` After the first window, a scored token has at least ${least} before it.`,
-      `从第 2 个窗口起，计分的词元前面至少有 ${least} 个。`);
-    all.textContent = say(
-      `All ${windows.length} windows: ${work} tokens read, ${n - 1} scored once each. Perplexity ${perplexity}.${context}`,
-      `全部 ${windows.length} 个窗口：读 ${work} 个词元，${n - 1} 个词元各计分一次。困惑度 ${perplexity}。${context}`,
-    );
+      `从第 2 个窗口起，计分的词元前面至少有 ${least} 个。`];
+    all.replaceChildren(say(
+      `All ${windows.length} windows: ${work} tokens read, ${n - 1} scored once each. Perplexity ${perplexity}.${context[0]}`,
+      `全部 ${windows.length} 个窗口：读 ${work} 个词元，${n - 1} 个词元各计分一次。困惑度 ${perplexity}。${context[1]}`,
+    ));
   }
 
   const key = (name, words) => element("span", { class: `live-key ${name}` }, words);
