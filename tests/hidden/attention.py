@@ -608,6 +608,12 @@ def build(answer, case: Case, state: dict[str, Tensor], d_model: int, n_head: in
     module = answer(d_model, n_head).to(case.device, case.dtype)
     expect_names_and_shapes(module, d_model, n_head)
     module.load_state_dict(state, strict=False)
+    what = f"attends with {n_head} of {d_model} on {case.device}"
+    MultiHeadAttention.expect_once(answer, what, lambda: expect_attends(module, case, d_model))
+    return module
+
+
+def expect_attends(module, case: Case, d_model: int) -> None:
     x = case.randn(2, 4, d_model)
     moved = x.clone()
     moved[0, 0] += 3
@@ -618,7 +624,6 @@ def build(answer, case: Case, state: dict[str, Tensor], d_model: int, n_head: in
         "no word's result depends on another word: nothing attends",
         "没有一个词的结果依赖别的词：没有做注意力",
     )
-    return module
 
 
 def expect_names_and_shapes(module, d_model: int, n_head: int) -> None:

@@ -82,10 +82,11 @@ class Tapes:
 
         hooks = [stop_at(*step) for step in inputs if isinstance(step, tuple)]
         try:
+            with torch.enable_grad():  # their sum, because torch imports sympy for gradients that it is given
+                total = sum((x * gradient.conj()).sum().real for x, gradient in given)
             found = torch.autograd.grad(
-                [x for x, _ in given],
+                total,
                 [GradientEdge(*step) if isinstance(step, tuple) else step for step in inputs],
-                [gradient for _, gradient in given],
                 retain_graph=True,
                 allow_unused=True,
             )

@@ -36,8 +36,7 @@ from insidegpt.errors import UserError
 from insidegpt.grading.sandbox import OVERUSE, Confinement, Folder, Level, limit, require
 from insidegpt.grading.zygote import LINK
 
-_GRAD = "torch.fx.experimental.symbolic_shapes"  # which torch.autograd.grad imports
-_ALL = ("torch", "torch.testing", _GRAD, "insidegpt.checks", "insidegpt.grading.judge_shell")
+_ALL = ("torch", "torch.testing", "insidegpt.checks", "insidegpt.grading.judge_shell")
 """What all of the book's notebooks and checks import."""
 
 _TRANSFORMERS = ("transformers", "transformers.modeling_utils", "transformers.models.gpt2.modeling_gpt2")
@@ -46,6 +45,7 @@ _SOME = {
     "networkx": ("networkx",),
     "transformers": _TRANSFORMERS,
     "insidegpt.models": _TRANSFORMERS,
+    **dict.fromkeys(("gradcheck", "broadcast_shapes", "autograd.grad"), ("torch.fx.experimental.symbolic_shapes",)),
 }
 """What some of them import, by what they name then."""
 
