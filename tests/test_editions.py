@@ -58,6 +58,15 @@ def test_boxes_are_titled_in_the_language_of_their_half():
     assert ":::{admonition} 备注\n:class: note\n一句话。" in second
 
 
+def test_a_glossary_in_both_languages_stands_entry_by_entry():
+    english = "Terms.\n\n:::{glossary}\nmask\n  What hides.\n\nkey\n  What is found.\n:::"
+    chinese = "术语。\n\n:::{glossary}\n掩码\n  遮住的。\n\n键\n  被找到的。\n:::"
+    both = "".join(shown(select(notebook(cell(english, "en"), cell(chinese, "zh")), EDITIONS["en-zh"])))
+    words = ("Terms", "术语", "mask", "掩码", "key\n", "键")
+    assert [word for _, word in sorted((both.index(word), word) for word in words)] == list(words)
+    assert both.count('<div class="pair">') == both.count("half-zh") == 3
+
+
 def test_captions_and_alternative_texts_follow_the_edition():
     texts = {"caption": {"en": "Growth.", "zh": "增长。"}, "alt": {"en": "A curve", "zh": "一条曲线"}}
     nb = notebook(cell("plot()", mystnb={"figure": {"name": "fig-cost"}}, i18n=texts))

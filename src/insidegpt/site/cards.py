@@ -61,13 +61,14 @@ def _entries_of(app, doctree: nodes.document) -> dict[str, str]:
     for citation in doctree.findall(nodes.citation):
         paragraphs = [_html(app, child) for child in citation.children if not isinstance(child, nodes.label)]
         found |= dict.fromkeys(citation["ids"], "".join(paragraphs))
-    # In the edition of two languages there are two glossaries, whose entries have one order.
-    glossaries = [list(g.findall(nodes.definition_list_item)) for g in doctree.findall(addnodes.glossary)]
-    for row in zip(*glossaries, strict=True):
+    languages = EDITIONS[app.config.edition].languages
+    items = [item for g in doctree.findall(addnodes.glossary) for item in g.findall(nodes.definition_list_item)]
+    # In the edition of two languages every entry stands before its translation.
+    for row in zip(*(items[at :: len(languages)] for at in range(len(languages))), strict=True):
         card = "".join(
             f'<div lang="{_lang(app, language)}"><p class="card-term">{escape(item[0].astext())}</p>'
             f"{''.join(_html(app, child) for child in item[-1].children)}</div>"
-            for language, item in zip(EDITIONS[app.config.edition].languages, row, strict=True)
+            for language, item in zip(languages, row, strict=True)
         )
         found |= dict.fromkeys((anchor for item in row for anchor in item[0]["ids"]), card)
     return found

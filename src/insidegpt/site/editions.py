@@ -144,9 +144,22 @@ def _join_pair(first: dict, second: dict, titles: Titles) -> None:
         first["source"], second["source"] = head, ""
         return
     one, two = language(first), language(second)
-    first["source"] = head + '<div class="pair">\n\n' + _half(one, _with_titles(bodies[0], one, titles))
-    chinese = _BOX.sub(_titled_box, _LABEL_OR_NAME.sub("", bodies[1]))
-    second["source"] = _half(two, _with_titles(chinese, two, titles)) + "\n\n</div>"
+    english = _with_titles(bodies[0], one, titles)
+    chinese = _with_titles(_BOX.sub(_titled_box, _LABEL_OR_NAME.sub("", bodies[1])), two, titles)
+    *before, last = zip(_entry_by_entry(english), _entry_by_entry(chinese), strict=True)
+    for halves in before:
+        head += f'<div class="pair">\n\n{_half(one, halves[0])}\n\n{_half(two, halves[1])}\n\n</div>\n\n'
+    first["source"] = head + '<div class="pair">\n\n' + _half(one, last[0])
+    second["source"] = _half(two, last[1]) + "\n\n</div>"
+
+
+def _entry_by_entry(body: str) -> list[str]:
+    """The body, or where it is a glossary, what stands before it and a glossary of each entry alone."""
+    before, *glossary = body.split(":::{glossary}\n")
+    if not glossary:
+        return [body]
+    entries = glossary[0].strip().removesuffix("\n:::").split("\n\n")
+    return [before, *(f":::{{glossary}}\n{entry}\n:::" for entry in entries)]
 
 
 def _half(lang: str, body: str) -> str:
