@@ -56,4 +56,5 @@ def heatmap(ax: Axes, matrix: ArrayLike, rows: Sequence[str], columns: Sequence[
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     for (row, column), value in np.ndenumerate(matrix):
-        ax.text(column, row, format(value, number), ha="center", va="center", color="white" if value > 0.5 else "black")
+        colour = "white" if value > 0.72 else "black"  # where the two have the same contrast to the shade, 4.5 : 1
+        ax.text(column, row, format(value, number), ha="center", va="center", color=colour)
