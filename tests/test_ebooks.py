@@ -7,7 +7,6 @@ something that it is made from has changed.
 import os
 import posixpath
 import re
-import unicodedata
 from urllib.parse import unquote, urlsplit
 from zipfile import ZIP_STORED, ZipFile
 
@@ -22,6 +21,7 @@ from insidegpt.site.ebooks.build import main
 from insidegpt.site.ebooks.epub import write_epub
 from insidegpt.site.ebooks.pages import contents, read_pages
 from insidegpt.site.ebooks.pdf import book, laid_out, write_pdf
+from insidegpt.site.ebooks.searchable import with_plain_characters
 from insidegpt.site.editions import EDITIONS
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
@@ -37,19 +37,8 @@ NEEDS_CHROMIUM = pytest.mark.skipif(
 )
 
 
-RADICALS = str.maketrans(
-    "⻅⻆⻉⻋⻓⻑⻔⻘⻚⻛⻜⻝⻢⻣⻥⻦⻩⻬⻮⻰⻄⺠⺟⻁", "见角贝车长長门青页风飞食马骨鱼鸟黄齐齿龙西民母虎"
-)
-"""Those of Unicode's supplement, which normalization leaves as they are."""
-
-
-def normalized(text):
-    """A PDF may say a Chinese character by its radical, which looks the same."""
-    return unicodedata.normalize("NFKC", text).translate(RADICALS)
-
-
 def squeezed(text):
-    return re.sub(r"\s+", "", normalized(text))
+    return re.sub(r"\s+", "", text)
 
 
 class Epub:
@@ -170,7 +159,7 @@ class Pdf:
         main(ROOT, [edition])
         self.edition, self.pages = EDITIONS[edition], read_pages(site / edition)
         self.reader = PdfReader(ROOT / "_build" / "ebooks" / f"inside-gpt2-{edition}.pdf")
-        self.raw = [normalized(page.extract_text()) for page in self.reader.pages]
+        self.raw = [page.extract_text() for page in self.reader.pages]
         self.texts = [squeezed(text) for text in self.raw]
         self.text = "".join(self.texts)
         self.places = {
@@ -263,6 +252,25 @@ def test_prose_and_numbers_of_equations_can_be_copied_from_the_pdf(pdf):
         for number in page.body.find_class("eqno"):
             assert squeezed(number.text_content()) in pdf.text
     assert "∑" in pdf.text and "⊤" in pdf.text
+
+
+@NEEDS_CHROMIUM
+def test_no_chinese_character_of_the_pdf_is_called_by_its_radical(pdf):
+    assert re.findall("[\u2e80-\u2fdf]", pdf.text) == []
+    assert pdf.edition.name == "en" or {"长", "長"} & set(pdf.text)
+    assert re.findall("[\ufb00-\ufb06]", pdf.text) == [], "ligatures"
+
+
+def test_ranges_in_a_map_of_glyphs_keep_what_is_no_radical():
+    lines = "<22> <8D62>\n<3F> <2F9B>\n<0024> <003A> <0041>\n<2ED2> <2ED4> <2ED2>\n<05> <FB01>\n<2ED3> <D840DE18>"
+    assert with_plain_characters(lines).splitlines() == [
+        "<22> <8D62>",
+        "<3F> <8D70>",
+        "<0024> <003A> <0041>",
+        "<2ED2> <2ED4> [<9578> <957F> <95E8>]",
+        "<05> <00660069>",
+        "<2ED3> <D840DE18>",
+    ]
 
 
 @NEEDS_CHROMIUM

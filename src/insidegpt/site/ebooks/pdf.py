@@ -17,6 +17,7 @@ from lxml.html import HtmlElement
 
 from insidegpt.site.browser import chromium
 from insidegpt.site.ebooks.pages import Page, contents
+from insidegpt.site.ebooks.searchable import searchable
 from insidegpt.site.ebooks.style import highlighting
 from insidegpt.site.ebooks.words import WORDS
 from insidegpt.site.editions import Edition
@@ -59,7 +60,7 @@ def write_pdf(pages: list[Page], edition: Edition, config: dict, path: Path) -> 
                 numbers, printed = found, page.pdf(**_PAPER)
     finally:
         source.unlink()
-    path.write_bytes(printed)
+    path.write_bytes(searchable(printed))
 
 
 def laid_out(source: Path, browser: Browser) -> PageInBrowser:
