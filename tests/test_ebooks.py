@@ -7,21 +7,27 @@ something that it is made from has changed.
 import os
 import posixpath
 import re
+import warnings
+from io import BytesIO
 from urllib.parse import unquote, urlsplit
 from zipfile import ZIP_STORED, ZipFile
 
+import numpy as np
 import pytest
 from lxml import etree, html
+from PIL import Image
 
 from conftest import ROOT
 from insidegpt.errors import UserError
 from insidegpt.site import browser
 from insidegpt.site.build import edition_config
 from insidegpt.site.ebooks.build import main
+from insidegpt.site.ebooks.cover import SIZE, cover
 from insidegpt.site.ebooks.epub import write_epub
 from insidegpt.site.ebooks.pages import contents, read_pages
 from insidegpt.site.ebooks.pdf import book, laid_out, write_pdf
 from insidegpt.site.ebooks.searchable import with_plain_characters
+from insidegpt.site.ebooks.words import book_words
 from insidegpt.site.editions import EDITIONS
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
@@ -71,7 +77,7 @@ def edition(request, site):
 @pytest.fixture(scope="module")
 def epub(edition, tmp_path_factory):
     path = tmp_path_factory.mktemp("epub") / "book.epub"
-    write_epub(edition[1], edition[0], edition_config(ROOT, edition[0]), path)
+    write_epub(edition[1], edition[0], book_words(ROOT, edition[0]), edition_config(ROOT, edition[0]), path)
     return Epub(path)
 
 
@@ -106,7 +112,7 @@ def test_an_epub_lists_just_the_files_that_it_holds(epub):
 
 def test_every_page_stands_in_spine_and_table_of_contents_of_an_epub(epub, edition):
     pages = [f"{page.id}.xhtml" for page in edition[1]]
-    assert epub.spine == ["title.xhtml", *pages]
+    assert epub.spine == ["cover.xhtml", "title.xhtml", *pages]
     links = [link.get("href") for link in epub.documents["nav.xhtml"].iterfind(f".//{XHTML}a")]
     assert list(dict.fromkeys(link.partition("#")[0] for link in links)) == pages
     assert len(links) == sum(bool(entry.target) for entry in contents(edition[1])) > 100
@@ -126,6 +132,37 @@ def test_every_link_and_image_in_an_epub_leads_somewhere(epub):
                 assert not url.fragment or unquote(url.fragment) in epub.ids[target], f"{name} → {url.geturl()}"
                 inside += bool(url.fragment)
     assert inside > 500
+
+
+def test_the_first_page_of_an_epub_is_the_picture_that_its_package_calls_the_cover(epub, edition):
+    listed = [item for item in epub.manifest.values() if item.get("properties") == "cover-image"]
+    assert [(item.get("href"), item.get("media-type")) for item in listed] == [("cover.png", "image/png")]
+    (image,) = epub.documents[epub.spine[0]].iter(f"{XHTML}img")
+    assert image.get("src") == "cover.png"
+    assert bool(re.search("[\u4e00-\u9fff]", image.get("alt"))) == ("zh" in edition[0].languages)
+    older = epub.package.find("opf:metadata/opf:meta[@name='cover']", NAMES)
+    assert epub.manifest[older.get("content")] is listed[0]
+
+
+def test_a_cover_shows_its_titles_and_which_tokens_may_not_be_read(edition):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # a character that no font has
+        drawn = Image.open(BytesIO(cover(edition[0], book_words(ROOT, edition[0]).subtitle)))
+    assert drawn.size == SIZE
+    pixels = np.asarray(drawn.convert("L")).astype(int)
+    paper, side = pixels[0, 0], SIZE[0]
+    titles, attention = pixels[:-side], pixels[-side:]
+    assert (titles != paper).mean() > 0.005
+    cell = side // 32
+    rows = [attention[cell // 2 + i * cell, cell // 2 :: cell] for i in range(32)]
+    assert all((row[i + 1 :] == paper).all() and (row[: i + 1] != paper).any() for i, row in enumerate(rows))
+
+
+def test_words_of_the_traditional_book_are_those_of_the_simplified_one_converted():
+    simplified, traditional = (book_words(ROOT, EDITIONS[name]) for name in ("zh", "zh-tw"))
+    assert (simplified.contents, traditional.contents) == ("目录", "目錄")
+    assert ("词元" in simplified.cover, "詞元" in traditional.cover) == (True, True)
+    assert book_words(ROOT, EDITIONS["en-zh"]).contents == "Contents · 目录"
 
 
 def test_no_script_is_in_an_epub(epub):
@@ -299,7 +336,9 @@ width => [...document.querySelectorAll("main *, nav *")].filter(element => {
 @pytest.mark.parametrize("name", PRINTED)
 def test_nothing_reaches_beyond_the_margins(name, site, tmp_path):
     source = tmp_path / "book.html"
-    source.write_text(book(read_pages(site / name), EDITIONS[name], edition_config(ROOT, EDITIONS[name])), "utf8")
+    edition = EDITIONS[name]
+    made = book(read_pages(site / name), edition, book_words(ROOT, edition), edition_config(ROOT, edition))
+    source.write_text(made, "utf8")
     with browser.chromium() as running:
         page = laid_out(source, running)
         assert page.evaluate(TOO_WIDE, page.viewport_size["width"]) == []
@@ -310,7 +349,8 @@ def test_nothing_reaches_beyond_the_margins(name, site, tmp_path):
 def test_a_pdf_without_a_browser_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(browser, "find_chromium", lambda: None)
     with pytest.raises(UserError, match="Chromium"):
-        write_pdf([], EDITIONS["en"], edition_config(ROOT, EDITIONS["en"]), tmp_path / "book.pdf")
+        en = EDITIONS["en"]
+        write_pdf([], en, book_words(ROOT, en), edition_config(ROOT, en), tmp_path / "book.pdf")
     assert list(tmp_path.iterdir()) == []
 
 
