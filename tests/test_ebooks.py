@@ -7,21 +7,27 @@ something that it is made from has changed.
 import os
 import posixpath
 import re
-import unicodedata
+import warnings
+from io import BytesIO
 from urllib.parse import unquote, urlsplit
 from zipfile import ZIP_STORED, ZipFile
 
+import numpy as np
 import pytest
 from lxml import etree, html
+from PIL import Image
 
 from conftest import ROOT
 from insidegpt.errors import UserError
 from insidegpt.site import browser
 from insidegpt.site.build import edition_config
 from insidegpt.site.ebooks.build import main
+from insidegpt.site.ebooks.cover import SIZE, cover
 from insidegpt.site.ebooks.epub import write_epub
 from insidegpt.site.ebooks.pages import contents, read_pages
 from insidegpt.site.ebooks.pdf import book, laid_out, write_pdf
+from insidegpt.site.ebooks.searchable import with_plain_characters
+from insidegpt.site.ebooks.words import book_words
 from insidegpt.site.editions import EDITIONS
 
 XHTML = "{http://www.w3.org/1999/xhtml}"
@@ -37,19 +43,8 @@ NEEDS_CHROMIUM = pytest.mark.skipif(
 )
 
 
-RADICALS = str.maketrans(
-    "⻅⻆⻉⻋⻓⻑⻔⻘⻚⻛⻜⻝⻢⻣⻥⻦⻩⻬⻮⻰⻄⺠⺟⻁", "见角贝车长長门青页风飞食马骨鱼鸟黄齐齿龙西民母虎"
-)
-"""Those of Unicode's supplement, which normalization leaves as they are."""
-
-
-def normalized(text):
-    """A PDF may say a Chinese character by its radical, which looks the same."""
-    return unicodedata.normalize("NFKC", text).translate(RADICALS)
-
-
 def squeezed(text):
-    return re.sub(r"\s+", "", normalized(text))
+    return re.sub(r"\s+", "", text)
 
 
 class Epub:
@@ -82,7 +77,7 @@ def edition(request, site):
 @pytest.fixture(scope="module")
 def epub(edition, tmp_path_factory):
     path = tmp_path_factory.mktemp("epub") / "book.epub"
-    write_epub(edition[1], edition[0], edition_config(ROOT, edition[0]), path)
+    write_epub(edition[1], edition[0], book_words(ROOT, edition[0]), edition_config(ROOT, edition[0]), path)
     return Epub(path)
 
 
@@ -117,7 +112,7 @@ def test_an_epub_lists_just_the_files_that_it_holds(epub):
 
 def test_every_page_stands_in_spine_and_table_of_contents_of_an_epub(epub, edition):
     pages = [f"{page.id}.xhtml" for page in edition[1]]
-    assert epub.spine == ["title.xhtml", *pages]
+    assert epub.spine == ["cover.xhtml", "title.xhtml", *pages]
     links = [link.get("href") for link in epub.documents["nav.xhtml"].iterfind(f".//{XHTML}a")]
     assert list(dict.fromkeys(link.partition("#")[0] for link in links)) == pages
     assert len(links) == sum(bool(entry.target) for entry in contents(edition[1])) > 100
@@ -137,6 +132,37 @@ def test_every_link_and_image_in_an_epub_leads_somewhere(epub):
                 assert not url.fragment or unquote(url.fragment) in epub.ids[target], f"{name} → {url.geturl()}"
                 inside += bool(url.fragment)
     assert inside > 500
+
+
+def test_the_first_page_of_an_epub_is_the_picture_that_its_package_calls_the_cover(epub, edition):
+    listed = [item for item in epub.manifest.values() if item.get("properties") == "cover-image"]
+    assert [(item.get("href"), item.get("media-type")) for item in listed] == [("cover.png", "image/png")]
+    (image,) = epub.documents[epub.spine[0]].iter(f"{XHTML}img")
+    assert image.get("src") == "cover.png"
+    assert bool(re.search("[\u4e00-\u9fff]", image.get("alt"))) == ("zh" in edition[0].languages)
+    older = epub.package.find("opf:metadata/opf:meta[@name='cover']", NAMES)
+    assert epub.manifest[older.get("content")] is listed[0]
+
+
+def test_a_cover_shows_its_titles_and_which_tokens_may_not_be_read(edition):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # a character that no font has
+        drawn = Image.open(BytesIO(cover(edition[0], book_words(ROOT, edition[0]).subtitle)))
+    assert drawn.size == SIZE
+    pixels = np.asarray(drawn.convert("L")).astype(int)
+    paper, side = pixels[0, 0], SIZE[0]
+    titles, attention = pixels[:-side], pixels[-side:]
+    assert (titles != paper).mean() > 0.005
+    cell = side // 32
+    rows = [attention[cell // 2 + i * cell, cell // 2 :: cell] for i in range(32)]
+    assert all((row[i + 1 :] == paper).all() and (row[: i + 1] != paper).any() for i, row in enumerate(rows))
+
+
+def test_words_of_the_traditional_book_are_those_of_the_simplified_one_converted():
+    simplified, traditional = (book_words(ROOT, EDITIONS[name]) for name in ("zh", "zh-tw"))
+    assert (simplified.contents, traditional.contents) == ("目录", "目錄")
+    assert ("词元" in simplified.cover, "詞元" in traditional.cover) == (True, True)
+    assert book_words(ROOT, EDITIONS["en-zh"]).contents == "Contents · 目录"
 
 
 def test_no_script_is_in_an_epub(epub):
@@ -170,7 +196,7 @@ class Pdf:
         main(ROOT, [edition])
         self.edition, self.pages = EDITIONS[edition], read_pages(site / edition)
         self.reader = PdfReader(ROOT / "_build" / "ebooks" / f"inside-gpt2-{edition}.pdf")
-        self.raw = [normalized(page.extract_text()) for page in self.reader.pages]
+        self.raw = [page.extract_text() for page in self.reader.pages]
         self.texts = [squeezed(text) for text in self.raw]
         self.text = "".join(self.texts)
         self.places = {
@@ -266,6 +292,25 @@ def test_prose_and_numbers_of_equations_can_be_copied_from_the_pdf(pdf):
 
 
 @NEEDS_CHROMIUM
+def test_no_chinese_character_of_the_pdf_is_called_by_its_radical(pdf):
+    assert re.findall("[\u2e80-\u2fdf]", pdf.text) == []
+    assert pdf.edition.name == "en" or {"长", "長"} & set(pdf.text)
+    assert re.findall("[\ufb00-\ufb06]", pdf.text) == [], "ligatures"
+
+
+def test_ranges_in_a_map_of_glyphs_keep_what_is_no_radical():
+    lines = "<22> <8D62>\n<3F> <2F9B>\n<0024> <003A> <0041>\n<2ED2> <2ED4> <2ED2>\n<05> <FB01>\n<2ED3> <D840DE18>"
+    assert with_plain_characters(lines).splitlines() == [
+        "<22> <8D62>",
+        "<3F> <8D70>",
+        "<0024> <003A> <0041>",
+        "<2ED2> <2ED4> [<9578> <957F> <95E8>]",
+        "<05> <00660069>",
+        "<2ED3> <D840DE18>",
+    ]
+
+
+@NEEDS_CHROMIUM
 def test_the_ends_of_the_longest_lines_of_code_are_in_the_pdf(pdf):
     lines = {
         line.rstrip()
@@ -291,7 +336,9 @@ width => [...document.querySelectorAll("main *, nav *")].filter(element => {
 @pytest.mark.parametrize("name", PRINTED)
 def test_nothing_reaches_beyond_the_margins(name, site, tmp_path):
     source = tmp_path / "book.html"
-    source.write_text(book(read_pages(site / name), EDITIONS[name], edition_config(ROOT, EDITIONS[name])), "utf8")
+    edition = EDITIONS[name]
+    made = book(read_pages(site / name), edition, book_words(ROOT, edition), edition_config(ROOT, edition))
+    source.write_text(made, "utf8")
     with browser.chromium() as running:
         page = laid_out(source, running)
         assert page.evaluate(TOO_WIDE, page.viewport_size["width"]) == []
@@ -302,7 +349,8 @@ def test_nothing_reaches_beyond_the_margins(name, site, tmp_path):
 def test_a_pdf_without_a_browser_is_one_sentence(monkeypatch, tmp_path):
     monkeypatch.setattr(browser, "find_chromium", lambda: None)
     with pytest.raises(UserError, match="Chromium"):
-        write_pdf([], EDITIONS["en"], edition_config(ROOT, EDITIONS["en"]), tmp_path / "book.pdf")
+        en = EDITIONS["en"]
+        write_pdf([], en, book_words(ROOT, en), edition_config(ROOT, en), tmp_path / "book.pdf")
     assert list(tmp_path.iterdir()) == []
 
 

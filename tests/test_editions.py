@@ -43,6 +43,17 @@ def test_both_languages_share_one_heading_and_keep_their_lang():
     assert "sec-cost)=" not in second, "the label would be defined twice"
 
 
+def test_the_facts_under_a_title_are_one_line_and_no_half_begins_with_them():
+    texts = {"en": ("# Cost", "3 minutes", "It grows."), "zh": ("# 代价", "3 分钟", "随长度增长。")}
+    pair = [
+        cell(f'{title}\n\n<p class="page-facts">{facts}</p>\n\n{text}', lang)
+        for lang, (title, facts, text) in texts.items()
+    ]
+    first, second = (c["source"] for c in select(notebook(*pair), EDITIONS["en-zh"])["cells"])
+    assert first.startswith('# Cost 代价\n\n<p class="page-facts">3 minutes · 3 分钟</p>\n\n<div class="pair">')
+    assert "It grows." in first and "随长度增长。" in second and "page-facts" not in second
+
+
 def test_references_read_in_the_language_of_their_half():
     nb = notebook(*PAIR)
     both = select(nb, EDITIONS["en-zh"], titles(nb, "book/page"))

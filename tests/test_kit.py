@@ -31,12 +31,34 @@ def kit(tmp_path_factory) -> Path:
 
 
 def test_it_holds_what_reading_and_working_takes(kit):
-    for name in ("README.md", "README.zh.md", "Makefile", "requirements.txt", "pyproject.toml", "_toc.yml", "LICENSE"):
+    for name in ("Makefile", "requirements.txt", "pyproject.toml", "_toc.yml", "LICENSE"):
         assert (kit / name).read_bytes() == (ROOT / name).read_bytes()
     for chapter in ROOT.glob("exercises/*/*.ipynb"):
         assert (kit / chapter.relative_to(ROOT)).exists()
     assert (kit / "src" / "insidegpt" / "assets" / "story-gpt2" / "model.safetensors").exists()
     assert (kit / "book" / "attention.ipynb").exists()
+
+
+def test_every_relative_link_in_it_leads_to_a_file_in_it(kit):
+    leads = 0
+    for path in kit.rglob("*"):
+        if path.suffix == ".md":
+            texts = [path.read_text("utf8")]
+        elif path.suffix == ".ipynb":
+            texts = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "markdown"]
+        else:
+            continue
+        for target in re.findall(r"\]\(([^()\s]+)\)", "\n".join(texts)):
+            if not re.match(r"[a-z]+:|#", target):
+                assert (path.parent / target.partition("#")[0]).is_file(), f"{path.relative_to(kit)} → {target}"
+                leads += 1
+    assert leads > 4, "LICENSE, the other README and a picture in both"
+
+
+def test_its_readme_differs_in_nothing_but_links_to_what_it_lacks(kit):
+    for name in ("README.md", "README.zh.md"):
+        words = re.split(r"\[([^\[\]]+)\]\(docs/[^)]+\)", (ROOT / name).read_text("utf8"))
+        assert len(words) > 1 and (kit / name).read_text("utf8") == "".join(words)
 
 
 def test_it_holds_no_tests_no_solutions_no_grades_and_no_grader(kit):

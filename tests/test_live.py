@@ -128,9 +128,30 @@ def test_scripts_of_the_traditional_edition_say_nothing_in_simplified_characters
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_only_pages_with_a_live_figure_load_its_scripts(site, edition):
     loaded = {
-        path.stem: re.findall(r'_static/live/(\w+)\.js"', path.read_text("utf8"))
+        path.stem: re.findall(r'_static/live/(\w+)\.js\?v=\w+"', path.read_text("utf8"))
         for path in (site / edition).rglob("*.html")
     }
     assert {page: scripts for page, scripts in loaded.items() if scripts} == {
         chapter: ["live", figure] for figure, chapter in CHAPTERS.items()
     }
+
+
+def test_the_address_of_a_script_changes_with_the_script(tmp_path):
+    script = tmp_path / "figure.js"
+    script.write_text("one")
+    before = live.digest(script)
+    assert live.digest(script) == before
+    script.write_text("two")
+    assert live.digest(script) != before
+    other = tmp_path / "model.safetensors"
+    other.write_text("weights")
+    assert live.digest(script, other) != live.digest(script)
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_every_script_and_style_sheet_of_a_page_has_a_digest_in_its_address(site, edition):
+    for figure, chapter in CHAPTERS.items():
+        text = (site / edition / "book" / f"{chapter}.html").read_text("utf8")
+        addresses = re.findall(r'(?:src|href)="([^"]*_static/[^"]*\.(?:js|css)[^"]*)"', text)
+        assert any(f"live/{figure}.js" in address for address in addresses)
+        assert [a for a in addresses if not re.search(r"\?(v|digest)=\w+$|\.\w{64}\.css$", a)] == []

@@ -106,8 +106,10 @@ def test_the_model_is_loaded_only_when_a_reader_asks_and_from_this_site_alone(pa
     assert not [u for u in asked if "/model/" in u or "gpt2.js" in u]
     page.locator(".live button", has_text="Load the model (14 MB)").click()
     page.locator(".live textarea").wait_for()
-    model = [u.removeprefix(url) for u in asked if "/model/" in u]
-    assert sorted(model) == ["/model/config.json", "/model/model.safetensors", "/model/tokenizer.json"]
+    loaded = sorted(u.removeprefix(url) for u in asked if "/model/" in u or "gpt2.js" in u)
+    files = ("/en/_static/live/gpt2.js", "/model/config.json", "/model/model.safetensors", "/model/tokenizer.json")
+    digest = loaded[0].partition("?v=")[2]
+    assert re.fullmatch(r"[0-9a-f]{8}", digest) and loaded == [f"{file}?v={digest}" for file in files]
     page.locator(".live textarea").press_sequentially(" Kate.")
     assert [u for u in asked if not u.startswith((url, "data:"))] == []
 
@@ -289,12 +291,12 @@ def test_from_the_file_system_the_place_says_what_to_do(page, site, edition, wor
 
 def test_a_model_that_is_not_there_is_told_and_can_be_asked_for_again(browser, url):
     page = browser.new_page(service_workers="block")  # the route below does not hold for what a worker asks for
-    page.route("**/model/config.json", lambda route: route.fulfill(status=404))
+    page.route("**/model/config.json?v=*", lambda route: route.fulfill(status=404))
     page.goto(f"{url}/zh/{PAGE}")
     button = page.locator(".live button")
     button.click()
     page.locator(".live [role=status]", has_text="config.json: 404").wait_for()
-    page.unroute("**/model/config.json")
+    page.unroute("**/model/config.json?v=*")
     button.click()
     page.locator(".live textarea").wait_for()
     page.close()

@@ -142,6 +142,25 @@ def test_a_section_is_read_once_its_end_was_seen_and_in_all_editions(page, url, 
     assert 0 < float(begun.evaluate("e => e.style.getPropertyValue('--read')")) < 1
 
 
+def test_a_page_that_is_too_short_to_scroll_is_read_by_staying(page, url):
+    page.clock.install()
+    page.set_viewport_size({"width": 1280, "height": 30_000})
+    page.goto(f"{url}/en/exercises/similarity/similarity.html")
+    assert page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    page.clock.run_for(1000)
+    assert page.locator(".read-to-end").count() == 0, "a page that is opened is not yet read"
+    page.clock.run_for(9000)
+    page.locator(".bd-docs-nav a .read-to-end").wait_for()
+    assert page.locator(".page-toc .read-to-end").count() == len(sections(page)) > 1
+
+
+def test_a_page_that_scrolls_is_not_read_by_staying(page, url):
+    page.clock.install()
+    page.goto(f"{url}/en/exercises/similarity/similarity.html")
+    page.clock.run_for(60_000)
+    assert page.locator(".read-to-end, a.begun").count() == 0
+
+
 def test_a_chapter_read_to_the_end_is_ticked_and_can_be_forgotten(page, url):
     page.goto(f"{url}/zh/book/similarity.html")
     for section in sections(page):

@@ -5,7 +5,8 @@ character they need: `assets/fonts/NotoSansSC-Subset.otf`, a subset of Noto Sans
 `OFL.txt` beside it) with Latin, Greek, arrows, mathematical signs and all 6763 Chinese characters of GB 2312. It was
 made from Debian's `fonts-noto-cjk` with `pyftsubset NotoSansCJK-Regular.ttc --font-number=2 --layout-features=''
 --no-hinting --text-file=…`; then the middle dot, which is as wide as a Chinese character there, was set to 0.44 em, and
-the font renamed "Noto Sans SC Subset", so that it never stands in for an installed one.
+the font renamed "Noto Sans SC Subset", so that it never stands in for an installed one. `NotoSansTC-Subset.otf`, made
+and renamed alike from font number 3, holds what the covers of the Traditional edition show beyond those: `--text=進與`.
 """
 
 from collections.abc import Sequence
@@ -18,15 +19,17 @@ from matplotlib.axes import Axes
 from matplotlib.font_manager import fontManager
 from numpy.typing import ArrayLike
 
-FONT = Path(__file__).parent / "assets" / "fonts" / "NotoSansSC-Subset.otf"
+_FONTS = Path(__file__).parent / "assets" / "fonts"
+FONT = _FONTS / "NotoSansSC-Subset.otf"
 
 COLOURS = ("#12355b", "#c8501e", "#e9a83b")
 """Dark, middle and light: they stay apart in print and for colour-blind readers."""
 
 fontManager.addfont(FONT)
+fontManager.addfont(_FONTS / "NotoSansTC-Subset.otf")
 mpl.rcParams.update(
     {
-        "font.family": ["Noto Sans SC Subset", "DejaVu Sans"],
+        "font.family": ["Noto Sans SC Subset", "Noto Sans TC Subset", "DejaVu Sans"],
         "font.size": 10,
         "figure.figsize": (4.8, 3.4),  # inches: at a phone's width 10 pt are still readable
         "figure.dpi": 150,

@@ -28,6 +28,7 @@ CONTENTS = (
 )
 WITHOUT = ("src/insidegpt/grading", "src/insidegpt/checks.py", "src/insidegpt/outcome.py")
 IGNORED = ["__pycache__", ".ipynb_checkpoints", ".DS_Store", "*.pyc", "*.egg-info", "*.mo"]
+LINK = re.compile(r"(?<!!)\[(?P<words>[^\[\]]+)\]\((?P<target>[^()\s]+)\)")
 TOP = "inside-gpt-2"
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The time that a zip gives all its files, so that the same files make the same bytes."""
@@ -50,9 +51,23 @@ def make_kit(root: Path, out: Path) -> list[Path]:
             entry = zipfile.ZipInfo(f"{TOP}/{path.as_posix()}", EARLIEST)
             entry.external_attr = 0o644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            kit.writestr(entry, (root / path).read_bytes())
+            kit.writestr(entry, _content(root, path, files))
     fresh.replace(out)
     return files
+
+
+def _content(root: Path, path: Path, files: list[Path]) -> bytes:
+    """What the kit holds as `path`: the file; of Markdown, the words alone of links to what the kit does not hold."""
+    content = (root / path).read_bytes()
+    if path.suffix != ".md":
+        return content
+
+    def link(found: re.Match) -> str:
+        target = found["target"]
+        stays = re.match(r"[a-z]+:|#", target) or path.parent / target.partition("#")[0] in files
+        return found[0] if stays else found["words"]
+
+    return LINK.sub(link, content.decode("utf-8")).encode("utf-8")
 
 
 def _files(path: Path) -> list[Path]:

@@ -54,6 +54,7 @@ EDITIONS = {
 
 HEADING = re.compile(r"\A(?P<label>(?:\([\w:-]+\)=\s*\n)?)(?P<marks>#{1,6}) +(?P<title>.+?)\s*(?:\n|\Z)")
 _ROLE = re.compile(r"\{(?P<role>ref|doc|numref)\}`(?P<target>[^`<>]+)`")
+_FACTS = re.compile(r'\A<p class="page-facts">(?P<facts>.*)</p>\n+')
 _LABEL_OR_NAME = re.compile(r"^\([\w:-]+\)=\s*\n|^:(?:name|label): .*\n", re.M)
 
 _CHINESE_BOXES = {
@@ -140,6 +141,10 @@ def _join_pair(first: dict, second: dict, titles: Titles) -> None:
     head = ""
     if all(heads):
         head = f"{heads[0]['label']}{heads[0]['marks']} {heads[0]['title']} {heads[1]['title']}\n\n"
+    facts = [_FACTS.match(body) for body in bodies]
+    if all(facts):  # under the common title, as the one line that it is
+        head += f'<p class="page-facts">{" · ".join(found["facts"] for found in facts)}</p>\n\n'
+        bodies = [body[found.end() :] for body, found in zip(bodies, facts, strict=True)]
     if not any(body.strip() for body in bodies):
         first["source"], second["source"] = head, ""
         return

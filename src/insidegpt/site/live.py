@@ -12,6 +12,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import zlib
 from bisect import bisect_right
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,28 +24,42 @@ if TYPE_CHECKING:
     import torch
 
 
+_SCRIPTS = Path(__file__).parent / "static" / "live"
+
+
 def place_figures(app, doctree, docname):
     """Put the live figures of a page under the cells that ask for them."""
     if app.builder.name != "html":  # nothing moves in a PDF
         return
     asking = [c for c in doctree.findall(nodes.container) if "live" in c.get("cell_metadata", {})]
-    static = "../" * docname.count("/") + "_static/live/"
+
+    def address(file: str) -> str:
+        return f"{'../' * docname.count('/')}_static/live/{file}?v={digest(_SCRIPTS / file)}"
+
     for number, cell in enumerate(asking):
         options = dict(cell["cell_metadata"]["live"])
         name = options.pop("figure")
         if name not in FIGURES:
             raise ConfigError(f"{docname}: there is no live figure {name!r}: take one of {', '.join(FIGURES)}")
         data = html.escape(json.dumps(FIGURES[name](**options), ensure_ascii=False, separators=(",", ":")))
-        shared = f'<link rel="stylesheet" href="{static}live.css"><script src="{static}live.js"></script>'
+        shared = f'<link rel="stylesheet" href="{address("live.css")}"><script src="{address("live.js")}"></script>'
         cell.parent.insert(
             cell.parent.index(cell) + 1,
             nodes.raw(
                 "",
                 f'{"" if number else shared}<div class="live" data-figure="{name}" data-values="{data}">'
-                f'<script src="{static}{name}.js"></script></div>',
+                f'<script src="{address(f"{name}.js")}"></script></div>',
                 format="html",
             ),
         )
+
+
+def digest(*files: Path) -> str:
+    """What the files' addresses end in, as those of Sphinx's: a browser then shows no older ones after a new build."""
+    checksum = 0
+    for file in files:
+        checksum = zlib.crc32(file.read_bytes(), checksum)
+    return f"{checksum:08x}"
 
 
 def softmax(words: list[str], scores: list[float]) -> dict:
@@ -153,8 +168,16 @@ def attention_scores(block: torch.nn.Module, hidden: torch.Tensor) -> torch.Tens
 
 
 def playground(examples: list[dict]) -> dict:
-    """Texts to begin with, each with its language, its name in both and the head to look at; the bytes to be loaded."""
-    return {"bytes": sum(file.stat().st_size for file in model_files()), "examples": examples}
+    """Texts to begin with, each with its language, its name in both and the head to look at; what is to be loaded.
+
+    bytes: of the model; digest: of the model and the script that runs it.
+    """
+    files = model_files()
+    return {
+        "bytes": sum(file.stat().st_size for file in files),
+        "digest": digest(_SCRIPTS / "gpt2.js", *files),
+        "examples": examples,
+    }
 
 
 def model_files() -> list[Path]:

@@ -47,7 +47,7 @@ self.addEventListener("fetch", (event) => {
     let fresh;
     try {
       // What carries no digest in its address is asked for anew: what the browser holds of it may be of an older build.
-      const anew = request.mode === "navigate" || /\/(live|model)\/|\/searchindex\.js$/.test(address);
+      const anew = request.mode === "navigate" || address.endsWith("/searchindex.js");
       fresh = await (anew ? fetch(request, { cache: "no-cache" }) : fetch(request));
     } catch (error) {
       return fromCache();

@@ -12,6 +12,7 @@ from insidegpt.site import build as site
 from insidegpt.site.ebooks.epub import write_epub
 from insidegpt.site.ebooks.pages import read_pages
 from insidegpt.site.ebooks.pdf import write_pdf
+from insidegpt.site.ebooks.words import book_words
 from insidegpt.site.editions import EDITIONS
 
 _WRITE = {"epub": write_epub, "pdf": write_pdf}
@@ -41,7 +42,8 @@ def main(root: Path, names: Iterable[str]) -> None:
             return
         print(f"Writing {path.name} …", flush=True)
         pages = read_pages(root / "_build" / "site" / name)
-        _WRITE[kind](pages, EDITIONS[name], site.edition_config(root, EDITIONS[name]), path)
+        edition = EDITIONS[name]
+        _WRITE[kind](pages, edition, book_words(root, edition), site.edition_config(root, edition), path)
         stamp.write_text(now)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

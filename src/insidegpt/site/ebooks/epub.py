@@ -19,9 +19,10 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 from lxml import etree
 from lxml.html import HtmlElement
 
+from insidegpt.site.ebooks.cover import cover
 from insidegpt.site.ebooks.pages import Entry, Page, contents
 from insidegpt.site.ebooks.style import highlighting
-from insidegpt.site.ebooks.words import WORDS, Words
+from insidegpt.site.ebooks.words import Words
 from insidegpt.site.editions import LANG_ATTRIBUTE, Edition
 
 _STYLE = Path(__file__).with_name("epub.css")
@@ -33,11 +34,10 @@ _CONTAINER = """<?xml version="1.0" encoding="UTF-8"?>
 """
 
 
-def write_epub(pages: list[Page], edition: Edition, config: dict, path: Path) -> None:
+def write_epub(pages: list[Page], edition: Edition, words: Words, config: dict, path: Path) -> None:
     """Write the pages of a book to `path`. config: the edition's `_config.yml`."""
-    words = WORDS[edition.name]
     images: dict[Path, str] = {}
-    documents = {"title": _title_page(edition, words, config)}
+    documents = {"cover": _cover_page(edition, words), "title": _title_page(edition, words, config)}
     documents |= {page.id: _document(_for_readers(page, images), page.title, edition.lang) for page in pages}
     with ZipFile(path, "w", ZIP_DEFLATED) as book:
         book.writestr("mimetype", "application/epub+zip", ZIP_STORED)  # first and not compressed, says the standard
@@ -45,6 +45,7 @@ def write_epub(pages: list[Page], edition: Edition, config: dict, path: Path) ->
         book.writestr("EPUB/package.opf", _package(documents, images.values(), edition, config))
         book.writestr("EPUB/nav.xhtml", _navigation(contents(pages), edition, words))
         book.writestr("EPUB/style.css", highlighting() + "\n" + _STYLE.read_text("utf8"))
+        book.writestr("EPUB/cover.png", cover(edition, words.subtitle))
         for name, document in documents.items():
             book.writestr(f"EPUB/{name}.xhtml", document)
         for source, name in images.items():
@@ -80,6 +81,11 @@ def _document(body: HtmlElement | str, title: str, lang: str) -> str:
 <body>{body}</body>
 </html>
 """
+
+
+def _cover_page(edition: Edition, words: Words) -> str:
+    body = f'<section class="cover" epub:type="cover"><img src="cover.png" alt="{escape(words.cover)}"/></section>'
+    return _document(body, edition.title, edition.lang)
 
 
 def _title_page(edition: Edition, words: Words, config: dict) -> str:
@@ -119,6 +125,7 @@ def _package(documents: dict[str, str], images: Iterable[str], edition: Edition,
     items = [
         '<item id="nav" href="nav.xhtml" media-type="application/xhtml+xml" properties="nav"/>',
         '<item id="style" href="style.css" media-type="text/css"/>',
+        '<item id="cover-image" href="cover.png" media-type="image/png" properties="cover-image"/>',
     ]
     for name, document in documents.items():
         maths = ' properties="mathml"' if "<math" in document else ""
@@ -135,6 +142,7 @@ def _package(documents: dict[str, str], images: Iterable[str], edition: Edition,
         f"<dc:creator>{escape(config['author'])}</dc:creator>",
         f"<dc:rights>{escape(config['copyright'])}</dc:rights>",
         f'<meta property="dcterms:modified">{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}</meta>',
+        '<meta name="cover" content="cover-image"/>',  # for readers older than EPUB 3
         '<meta property="schema:accessMode">textual</meta>',
         '<meta property="schema:accessMode">visual</meta>',
         '<meta property="schema:accessModeSufficient">textual</meta>',

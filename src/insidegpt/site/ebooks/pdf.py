@@ -7,6 +7,7 @@ printed again, until they agree.
 from __future__ import annotations
 
 import copy
+from base64 import b64encode
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -16,9 +17,11 @@ from lxml import html
 from lxml.html import HtmlElement
 
 from insidegpt.site.browser import chromium
+from insidegpt.site.ebooks.cover import cover
 from insidegpt.site.ebooks.pages import Page, contents
+from insidegpt.site.ebooks.searchable import searchable
 from insidegpt.site.ebooks.style import highlighting
-from insidegpt.site.ebooks.words import WORDS
+from insidegpt.site.ebooks.words import Words
 from insidegpt.site.editions import Edition
 
 if TYPE_CHECKING:
@@ -43,13 +46,13 @@ WIDTH = 650
 """CSS pixels between the margins that `print.css` sets."""
 
 
-def write_pdf(pages: list[Page], edition: Edition, config: dict, path: Path) -> None:
+def write_pdf(pages: list[Page], edition: Edition, words: Words, config: dict, path: Path) -> None:
     """Print the pages of a book to `path`. config: the edition's `_config.yml`.
 
     Raises UserError where there is no browser.
     """
     source = path.with_suffix(".html")
-    source.write_text(book(pages, edition, config), "utf8")
+    source.write_text(book(pages, edition, words, config), "utf8")
     try:
         with chromium() as browser:
             page = laid_out(source, browser)
@@ -59,7 +62,7 @@ def write_pdf(pages: list[Page], edition: Edition, config: dict, path: Path) -> 
                 numbers, printed = found, page.pdf(**_PAPER)
     finally:
         source.unlink()
-    path.write_bytes(printed)
+    path.write_bytes(searchable(printed))
 
 
 def laid_out(source: Path, browser: Browser) -> PageInBrowser:
@@ -82,9 +85,9 @@ def page_numbers(pdf: bytes) -> dict[str, int]:
     }
 
 
-def book(pages: list[Page], edition: Edition, config: dict) -> str:
+def book(pages: list[Page], edition: Edition, words: Words, config: dict) -> str:
     """The whole book as one HTML page, without page numbers in its table of contents."""
-    words = WORDS[edition.name]
+    picture = b64encode(cover(edition, words.subtitle)).decode("ascii")
     headers = "\n".join(
         f'#{page.id} {{ page: {page.id}; }} @page {page.id} {{ @top-center {{ content: "{_quoted(page.title)}"; }} }}'
         for page in pages
@@ -100,6 +103,7 @@ def book(pages: list[Page], edition: Edition, config: dict) -> str:
 {_STYLE.read_text("utf8")}
 {headers}
 </style>
+<img class="cover" alt="{escape(words.cover)}" src="data:image/png;base64,{picture}">
 <header class="title-page">
   <p class="title">{escape(edition.title)}</p>
   <p class="subtitle">{escape(words.subtitle)}</p>

@@ -87,8 +87,12 @@
     save(progress);
     show();
   }, { rootMargin: "-80px 0px 0px 0px" }); // the header covers what is above
-  // A page that is opened is not yet read: the reader has to scroll.
-  addEventListener("scroll", () => [...ends.keys()].forEach((end) => observer.observe(end)), { once: true, passive: true });
+  // A page that is opened is not yet read: the reader has to scroll or, where there is nothing to scroll, to stay.
+  const STAY = 5000; // milliseconds
+  const begin = () => [...ends.keys()].forEach((end) => observer.observe(end));
+  addEventListener("scroll", begin, { once: true, passive: true });
+  const stayed = () => { if (document.documentElement.scrollHeight <= innerHeight) begin(); };
+  requestAnimationFrame(() => setTimeout(stayed, STAY)); // no frame is drawn in a tab that nobody has looked at
 
   const { last } = load();
   const home = document.querySelector(".bd-sidenav__home-link a");

@@ -4,6 +4,7 @@
   const { chinese, say, element, begin, slider, button } = Live;
   const { root, data } = begin(say("Try it: GPT-2 in this page", "动手试试：在这一页里运行 GPT-2"));
   const scripts = document.currentScript.src;
+  const address = (file) => new URL(`${file}?v=${data.digest}`, scripts);
   const SHOWN = 10; // tokens in a list
   const ROOM = 3; // pixels around a token, for the mark of the focus
   const SLICE = 12; // milliseconds of work between two looks at what the reader does
@@ -40,11 +41,11 @@
   }
 
   const script = (name) => new Promise((resolve, reject) => document.head.append(
-    element("script", { src: new URL(name, scripts), onload: resolve, onerror: () => reject(new Error(name)) })));
+    element("script", { src: address(name), onload: resolve, onerror: () => reject(new Error(name)) })));
 
   // A file of the model, which stands beside the editions, once for all of them.
   async function fetched(name) {
-    const response = await fetch(new URL(`../../../model/${name}`, scripts));
+    const response = await fetch(address(`../../../model/${name}`));
     if (!response.ok) throw new Error(`${name}: ${response.status}`);
     const chunks = [];
     for (let reader = response.body.getReader(), part; !(part = await reader.read()).done; ) {
