@@ -394,7 +394,7 @@ class Check:
                 "结果没有梯度了（detach、.data、item、numpy、no_grad、torch.tensor 都会切断梯度）",
             )
             # in one random direction of the results too: seconds in a class, which a whole Jacobian would cost
-            mix = [case.randn(*out.shape) / out.numel() ** 0.5 for out in results]
+            mix = [case.randn(*(out.shape or (1,))) / out.numel() ** 0.5 for out in results]
 
             def mixed(results: tuple[Tensor, ...]) -> Tensor:
                 return sum((m * out).sum() for m, out in zip(mix, results, strict=True))
