@@ -547,7 +547,7 @@ def norm(scores):
     return torch.linalg.matrix_norm(jacobians(scores)).mean()
 
 
-def measured(q, k, variance=torch.var, gradient=norm, scale=None):
+def statistics_of(q, k, variance=torch.var, gradient=norm, scale=None):
     scores = q @ k.mT
     scaled = scores / (scale or math.sqrt(q.shape[-1]))
     return {
@@ -560,95 +560,95 @@ def measured(q, k, variance=torch.var, gradient=norm, scale=None):
 
 @MUTANTS.add(EXERCISE, VARIANCE, "divided by n²; the unbiased")
 def statistics_biased(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), variance=lambda s: s.var(correction=0))
+    return statistics_of(*drawn(d_k, n, generator), variance=lambda s: s.var(correction=0))
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "the mean of the squares")
 def statistics_mean_not_subtracted(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), variance=lambda s: s.square().mean())
+    return statistics_of(*drawn(d_k, n, generator), variance=lambda s: s.square().mean())
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "standard deviation")
 def statistics_standard_deviation(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), variance=torch.std)
+    return statistics_of(*drawn(d_k, n, generator), variance=torch.std)
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "only n pairs")
 def statistics_n_pairs(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), variance=lambda s: s.diagonal().var())
+    return statistics_of(*drawn(d_k, n, generator), variance=lambda s: s.diagonal().var())
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "averages the variances of the rows")
 def statistics_variance_of_rows(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), variance=lambda s: s.var(-1).mean())
+    return statistics_of(*drawn(d_k, n, generator), variance=lambda s: s.var(-1).mean())
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "drawn in float32")
 def statistics_in_float32(d_k, n, generator):
-    return measured(*(t.double() for t in drawn(d_k, n, generator, torch.float32)))
+    return statistics_of(*(t.double() for t in drawn(d_k, n, generator, torch.float32)))
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "drawn in float32")
 def statistics_all_in_float32(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator, torch.float32))
+    return statistics_of(*drawn(d_k, n, generator, torch.float32))
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "divided by d_k; divide them by √d_k")
 def statistics_root_forgotten(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), scale=d_k)
+    return statistics_of(*drawn(d_k, n, generator), scale=d_k)
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "the variance was divided by √d_k")
 def statistics_variance_scaled(d_k, n, generator):
-    out = measured(*drawn(d_k, n, generator))
+    out = statistics_of(*drawn(d_k, n, generator))
     return out | {"variance_scaled": out["variance"] / math.sqrt(d_k)}
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "make it a Python float")
 def statistics_tensors(d_k, n, generator):
-    return {key: torch.tensor(value) for key, value in measured(*drawn(d_k, n, generator)).items()}
+    return {key: torch.tensor(value) for key, value in statistics_of(*drawn(d_k, n, generator)).items()}
 
 
 @MUTANTS.add(EXERCISE, VARIANCE, "expected a dict with the keys")
 def statistics_tuple(d_k, n, generator):
-    return tuple(measured(*drawn(d_k, n, generator)).values())
+    return tuple(statistics_of(*drawn(d_k, n, generator)).values())
 
 
 @MUTANTS.add(EXERCISE, EXPECTATION, "it should be near 1")
 def statistics_not_scaled(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), scale=1)
+    return statistics_of(*drawn(d_k, n, generator), scale=1)
 
 
 @MUTANTS.add(EXERCISE, EXPECTATION, "two draws gave the same variance")
 def statistics_from_theory(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator)) | {"variance": float(d_k), "variance_scaled": 1.0}
+    return statistics_of(*drawn(d_k, n, generator)) | {"variance": float(d_k), "variance_scaled": 1.0}
 
 
 @MUTANTS.add(EXERCISE, EXPECTATION, "it should be near 64")
 def statistics_uniform(d_k, n, generator):
-    return measured(
+    return statistics_of(
         *(torch.rand(n, d_k, generator=generator, dtype=torch.float64, device=generator.device) for _ in "qk")
     )
 
 
 @MUTANTS.add(EXERCISE, JACOBIAN, "the norms were added up")
 def statistics_norms_added(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), gradient=lambda s: torch.linalg.matrix_norm(jacobians(s)).sum())
+    return statistics_of(*drawn(d_k, n, generator), gradient=lambda s: torch.linalg.matrix_norm(jacobians(s)).sum())
 
 
 @MUTANTS.add(EXERCISE, JACOBIAN, "one norm of all rows together")
 def statistics_one_norm(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), gradient=lambda s: jacobians(s).norm())
+    return statistics_of(*drawn(d_k, n, generator), gradient=lambda s: jacobians(s).norm())
 
 
 @MUTANTS.add(EXERCISE, JACOBIAN, "squared before averaging")
 def statistics_norms_squared(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), gradient=lambda s: jacobians(s).square().sum((-2, -1)).mean())
+    return statistics_of(*drawn(d_k, n, generator), gradient=lambda s: jacobians(s).square().sum((-2, -1)).mean())
 
 
 @MUTANTS.add(EXERCISE, JACOBIAN, "spectral norm")
 def statistics_spectral_norm(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), gradient=lambda s: torch.linalg.matrix_norm(jacobians(s), 2).mean())
+    return statistics_of(*drawn(d_k, n, generator), gradient=lambda s: torch.linalg.matrix_norm(jacobians(s), 2).mean())
 
 
 @MUTANTS.add(EXERCISE, JACOBIAN, "only the diagonal")
@@ -657,47 +657,47 @@ def statistics_diagonal(d_k, n, generator):
         p = scores.softmax(-1)
         return (p * (1 - p)).norm(dim=-1).mean()
 
-    return measured(*drawn(d_k, n, generator), gradient=gradient)
+    return statistics_of(*drawn(d_k, n, generator), gradient=gradient)
 
 
 @MUTANTS.add(EXERCISE, JACOBIAN, "the softmax ran over the queries")
 def statistics_softmax_over_queries(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator), gradient=lambda s: norm(s.mT))
+    return statistics_of(*drawn(d_k, n, generator), gradient=lambda s: norm(s.mT))
 
 
 @MUTANTS.add(EXERCISE, JACOBIAN, "k was drawn before q")
 def statistics_keys_first(d_k, n, generator):
     k, q = drawn(d_k, n, generator)
-    return measured(q, k)
+    return statistics_of(q, k)
 
 
 @MUTANTS.add(EXERCISE, JACOBIAN, "differentiates by the raw scores")
 def statistics_chain_rule(d_k, n, generator):
-    out = measured(*drawn(d_k, n, generator))
+    out = statistics_of(*drawn(d_k, n, generator))
     return out | {"gradient_scaled": out["gradient_scaled"] / math.sqrt(d_k)}
 
 
 @MUTANTS.add(EXERCISE, VANISHES, "unscaled it vanishes")
 def statistics_keys_exchanged(d_k, n, generator):
-    out = measured(*drawn(d_k, n, generator))
+    out = statistics_of(*drawn(d_k, n, generator))
     return out | {"gradient": out["gradient_scaled"], "gradient_scaled": out["gradient"]}
 
 
 @MUTANTS.add(EXERCISE, VANISHES, "scaled it hardly changes")
 def statistics_gradient_not_scaled(d_k, n, generator):
-    out = measured(*drawn(d_k, n, generator))
+    out = statistics_of(*drawn(d_k, n, generator))
     return out | {"gradient_scaled": out["gradient"]}
 
 
 @MUTANTS.add(EXERCISE, GENERATOR, "drawn without generator=generator")
 def statistics_global_random_numbers(d_k, n, generator):
-    return measured(*(torch.randn(n, d_k, dtype=torch.float64, device=generator.device) for _ in "qk"))
+    return statistics_of(*(torch.randn(n, d_k, dtype=torch.float64, device=generator.device) for _ in "qk"))
 
 
 @MUTANTS.add(EXERCISE, GENERATOR, "drawn without generator=generator")
 def statistics_keys_from_global_numbers(d_k, n, generator):
     q = drawn(d_k, n, generator)[0]
-    return measured(q, torch.randn_like(q))
+    return statistics_of(q, torch.randn_like(q))
 
 
 @MUTANTS.add(EXERCISE, GENERATOR, "a seed of its own is set inside")
@@ -708,12 +708,12 @@ def statistics_global_seed(d_k, n, generator):
 
 @MUTANTS.add(EXERCISE, GENERATOR, "a seed of its own is set inside")
 def statistics_generator_reseeded(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator.manual_seed(0)))
+    return statistics_of(*drawn(d_k, n, generator.manual_seed(0)))
 
 
 @MUTANTS.add(EXERCISE, GENERATOR, "it was set back, or not used at all")
 def statistics_generator_set_back(d_k, n, generator):
-    return measured(*drawn(d_k, n, generator.manual_seed(generator.initial_seed())))
+    return statistics_of(*drawn(d_k, n, generator.manual_seed(generator.initial_seed())))
 
 
 @MUTANTS.add(EXERCISE, GENERATOR, "or not used at all")
@@ -726,13 +726,13 @@ def statistics_global_numbers_from_its_seed(d_k, n, generator):
 def statistics_draws_too_much(d_k, n, generator):
     q, k = drawn(d_k, n, generator)
     torch.randn(3, generator=generator, device=generator.device)
-    return measured(q, k)
+    return statistics_of(q, k)
 
 
 @MUTANTS.add(EXERCISE, GENERATOR, "global random numbers were drawn or seeded")
 def statistics_touches_the_global_state(d_k, n, generator):
     torch.rand(3)
-    return measured(*drawn(d_k, n, generator))
+    return statistics_of(*drawn(d_k, n, generator))
 
 
 @MUTANTS.worthless(EXERCISE)
