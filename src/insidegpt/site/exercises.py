@@ -118,7 +118,7 @@ def _section(chapter: Chapter) -> dict[str, str]:
     name, number, points = chapter.name, len(chapter.exercises), f"{chapter.points:g}"
     page = f"/exercises/{name}/{name}"
     facts = {
-        "en": f"{{doc}}`The chapter </book/{name}>` · {{doc}}`{number} exercises <{page}>`, {points} points",
+        "en": f"{{doc}}`The chapter </book/{name}>` · {{doc}}`{number} exercise{'s' * (number != 1)} <{page}>`, {points} points",
         "zh": f"{{doc}}`本章正文 </book/{name}>` · {{doc}}`{number} 道练习 <{page}>`，{points} 分",
     }
     return {

@@ -97,12 +97,15 @@ def _join_chinese_lines(app, doctree):
                 del parent[at]
 
 
-def _keep_short_compounds(app, doctree):
-    """Forbid a line break after a hyphen that stands beside a digit or a single letter: GPT-2, top-p, n-gram."""
+def _keep_short_compounds(app, doctree, docname=None):
+    """Forbid a line break after a hyphen that stands beside a digit or a single letter: GPT-2, top-p, n-gram.
+
+    Done when a page is read, for its titles in every table of contents, and again when its references have words.
+    """
     verbatim = nodes.FixedTextElement | nodes.literal | nodes.math
     for text in list(doctree.findall(nodes.Text)):
         pieces = _SHORT_COMPOUND.split(text)  # every second one is a compound
-        if len(pieces) > 1 and not isinstance(text.parent, verbatim):
+        if len(pieces) > 1 and not isinstance(text.parent, verbatim) and "unbroken" not in text.parent["classes"]:
             parts = [_unbroken(nodes.Text(p)) if n % 2 else nodes.Text(p) for n, p in enumerate(pieces) if p]
             text.parent.replace(text, parts)
 
@@ -195,6 +198,7 @@ def setup(app):
     app.connect("doctree-read", _join_chinese_lines)
     app.connect("doctree-read", _keep_short_compounds)
     app.connect("doctree-read", _keep_together_with_maths)
+    app.connect("doctree-resolved", _keep_short_compounds)
     app.connect("doctree-resolved", place_figures)
     app.connect("html-page-context", _page_context)
     app.connect("build-finished", _finish_pages)
