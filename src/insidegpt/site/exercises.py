@@ -117,8 +117,9 @@ def _section(chapter: Chapter) -> dict[str, str]:
     """The part of the overview that belongs to one chapter, by language."""
     name, number, points = chapter.name, len(chapter.exercises), f"{chapter.points:g}"
     page = f"/exercises/{name}/{name}"
+    exercises = f"{number} exercise{'s' * (number != 1)}"
     facts = {
-        "en": f"{{doc}}`The chapter </book/{name}>` · {{doc}}`{number} exercise{'s' * (number != 1)} <{page}>`, {points} points",
+        "en": f"{{doc}}`The chapter </book/{name}>` · {{doc}}`{exercises} <{page}>`, {points} points",
         "zh": f"{{doc}}`本章正文 </book/{name}>` · {{doc}}`{number} 道练习 <{page}>`，{points} 分",
     }
     return {
