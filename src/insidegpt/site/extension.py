@@ -103,11 +103,14 @@ def _keep_short_compounds(app, doctree, docname=None):
     Done when a page is read, for its titles in every table of contents, and again when its references have words.
     """
     verbatim = nodes.FixedTextElement | nodes.literal | nodes.math
-    for text in list(doctree.findall(nodes.Text)):
-        pieces = _SHORT_COMPOUND.split(text)  # every second one is a compound
-        if len(pieces) > 1 and not isinstance(text.parent, verbatim) and "unbroken" not in text.parent["classes"]:
-            parts = [_unbroken(nodes.Text(p)) if n % 2 else nodes.Text(p) for n, p in enumerate(pieces) if p]
-            text.parent.replace(text, parts)
+    for parent in list(doctree.findall(nodes.TextElement)):
+        if isinstance(parent, verbatim) or "unbroken" in parent["classes"]:
+            continue
+        for text in [child for child in parent if isinstance(child, nodes.Text)]:
+            pieces = _SHORT_COMPOUND.split(text)  # every second one is a compound
+            if len(pieces) > 1:
+                parts = [_unbroken(nodes.Text(p)) if n % 2 else nodes.Text(p) for n, p in enumerate(pieces) if p]
+                parent.replace(text, parts)
 
 
 def _keep_together_with_maths(app, doctree):
