@@ -5,6 +5,7 @@ That the outputs are what the cells give is `pytest --nbval book`, which `make t
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,20 @@ def test_outputs_hold_no_path_time_or_progress_bar(notebook):
     said = json.dumps([c["outputs"] for c in code(notebook)])
     said = re.sub(r'"image/[^"]*": "[^"]*"', "", said)
     assert not re.search(r"/(?:home|root|tmp|usr|Users)/|\d+%\||\bit/s\b|\d(?:\.\d+)? (?:s|ms|seconds)\b", said)
+
+
+def columns(line):
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in line)
+
+
+def test_no_line_of_code_or_output_is_wider_than_the_page(notebook):
+    """88 columns, for which `book.css` makes room at 1280 pixels."""
+    texts = ["".join(c["source"]) for c in code(notebook)]
+    for output in (o for c in code(notebook) for o in c["outputs"]):
+        shown = output.get("data", {})
+        drawn = any(kind.startswith("image/") for kind in shown)
+        texts += ["".join(output.get("text", "" if drawn else shown.get("text/plain", "")))]
+    assert [line for text in texts for line in text.splitlines() if columns(line) > 88] == []
 
 
 def test_metadata_holds_no_timestamp_and_no_version(notebook):

@@ -107,6 +107,12 @@ def test_switching_the_edition_keeps_page_and_section(page, url, edition, lang):
     assert page.locator(".edition-switcher a[aria-current]").get_attribute("data-edition") == edition
 
 
+def test_the_switcher_names_the_bilingual_edition_in_the_characters_of_the_page(page, url):
+    for edition, words in (("zh", ["EN", "简体", "繁體", "双语"]), ("zh-tw", ["EN", "简体", "繁體", "雙語"])):
+        page.goto(f"{url}/{edition}/book/attention.html")
+        assert page.locator(".edition-switcher a").all_inner_texts() == words
+
+
 def test_buttons_that_copy_code_speak_traditional_in_the_traditional_edition(page, url):
     page.goto(f"{url}/zh-tw/book/attention.html")
     assert page.locator("button.copybtn").first.get_attribute("data-tooltip") == "複製"
@@ -152,6 +158,98 @@ def test_nothing_is_clipped_or_wider_than_the_window(page, url, edition, width):
         page.goto(f"{url}/{edition}/{name}.html")
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
         assert page.evaluate(CLIPPED) == [], name
+
+
+COLUMNS = """(pre) => {
+  const probe = pre.appendChild(document.createElement("span")), style = getComputedStyle(pre);
+  probe.textContent = "0".repeat(100);
+  const column = probe.getBoundingClientRect().width / 100;
+  probe.remove();
+  return (pre.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)) / column;
+}"""
+
+
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_a_line_of_88_columns_fits_at_1280_pixels(page, url, edition):
+    for name in ("book/attention", "exercises/attention/attention"):
+        page.goto(f"{url}/{edition}/{name}.html")
+        for pre in page.locator("article div.cell pre").all():
+            assert pre.evaluate(COLUMNS) >= 88
+
+
+BROKEN = """() => {
+  const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT), found = [];
+  for (let text; (text = walker.nextNode()); ) {
+    if (text.parentElement.closest("code, pre, .live, .onlyprint, template")) continue;
+    for (const word of text.data.matchAll(/\\b(?:GPT-2|top-[pk]|n-gram)/g)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((box) => Math.round(box.top))).size > 1) found.push(word[0]);
+    }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 640, 1280])
+@pytest.mark.parametrize("edition", EDITIONS)
+def test_no_line_ends_in_the_hyphen_of_a_name(page, url, edition, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    for name in ("book/preface", "book/generation", "book/beyond"):
+        page.goto(f"{url}/{edition}/{name}.html")
+        assert "GPT-2" in page.locator("article").inner_text(), "as it is copied and sought"
+        assert page.evaluate(BROKEN) == [], name
+
+
+CUT_ACCENTS = """() => [...document.querySelectorAll("article span.math")].filter((formula) => {
+  const cut = getComputedStyle(formula).overflowY !== "visible", box = formula.getBoundingClientRect();
+  return cut && [...formula.querySelectorAll(".accent-body")].some((e) => e.getBoundingClientRect().top < box.top - 1);
+}).length"""
+
+
+def test_accents_in_running_text_are_whole(page, url):
+    page.goto(f"{url}/en/book/graph.html")
+    assert page.locator("article span.math .accent-body").count() > 0
+    assert page.evaluate(CUT_ACCENTS) == 0
+
+
+HEADINGS_WITH_AN_EMPTY_LINE = """() => [...document.querySelectorAll("article :is(h1, h2, h3, h4, dt)")].filter((e) => {
+  const link = e.querySelector(":scope > .headerlink"), before = e.offsetHeight;
+  if (!link) return false;
+  link.style.display = "none";
+  const without = e.offsetHeight;
+  link.style.display = "";
+  return without !== before;
+}).map((e) => e.textContent)"""
+
+
+@pytest.mark.parametrize("width", range(380, 700, 40))
+def test_the_link_of_a_heading_takes_no_line(page, url, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    for edition in EDITIONS:
+        page.goto(f"{url}/{edition}/book/attention.html")
+        assert page.evaluate(HEADINGS_WITH_AN_EMPTY_LINE) == []
+
+
+def test_links_in_tables_look_like_those_in_the_text(page, url):
+    page.goto(f"{url}/en/book/preface.html")
+    colour = "e => getComputedStyle(e).color"
+    links = page.locator("article table a")
+    assert links.first.evaluate(colour) == page.locator("article p > a").first.evaluate(colour)
+
+
+@pytest.mark.parametrize("edition", ["zh", "zh-tw", "en-zh"])
+def test_a_name_with_an_accent_is_of_one_font(page, url, edition):
+    page.goto(f"{url}/{edition}/book/references.html")
+    page.evaluate("""() => { const p = document.querySelector("article p").cloneNode(); p.id = "accents";
+        p.textContent = "Popović"; document.querySelector("article").append(p); }""")
+    browser = page.context.new_cdp_session(page)
+    for domain in ("DOM", "CSS"):
+        browser.send(f"{domain}.enable")
+    root = browser.send("DOM.getDocument")["root"]["nodeId"]
+    node = browser.send("DOM.querySelector", {"nodeId": root, "selector": "#accents"})["nodeId"]
+    assert len(browser.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]) == 1
 
 
 LINES_BEGINNING_WITH_A_CLOSING_MARK = """() => {

@@ -37,7 +37,7 @@ def test_hidden_cells_stay_in_place_so_that_warnings_name_the_right_cell():
 
 def test_both_languages_share_one_heading_and_keep_their_lang():
     first, second = (c["source"] for c in select(notebook(*PAIR), EDITIONS["en-zh"])["cells"])
-    assert first.startswith("(sec-cost)=\n## Cost 代价\n")
+    assert first.startswith("(sec-cost)=\n## Cost\N{NO-BREAK SPACE}· 代价\n")
     assert '<div class="half-en" lang="en">' in first and "It grows" in first
     assert '<div class="half-zh" lang="zh-CN">' in second and "随长度增长" in second
     assert "sec-cost)=" not in second, "the label would be defined twice"

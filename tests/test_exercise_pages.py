@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -9,7 +10,7 @@ import pytest
 
 from insidegpt.grading.submission import assemble, trusted_cells
 from insidegpt.site.editions import in_one_language
-from insidegpt.site.exercises import read_chapter, with_cards, with_overview
+from insidegpt.site.exercises import Chapter, read_chapter, with_cards, with_overview
 from insidegpt.site.reading import minutes, with_line_under_title
 from test_grading import check
 
@@ -68,11 +69,21 @@ def test_cards_take_the_place_of_the_chapters_table():
         assert all(text.count(word) == 1 for word in words) and "|" not in text
 
 
+def test_a_card_does_not_say_its_title_twice():
+    (twice,) = read_chapter("small", PAGE, EXERCISES).exercises
+    chapter = Chapter("small", {}, (replace(twice, phrase={"en": "twice as much", "zh": "两倍"}),))
+    for lang, title in (("en", "twice as much"), ("zh", "两倍")):
+        assert sources(with_cards(PAGE, chapter), lang)[1].lower().count(title) == 1
+
+
 def test_the_overview_stands_where_the_page_asks_for_it_in_both_languages():
     page = {"cells": [cell("# All", "en"), cell("# 全部", "zh"), cell("```{exercises}\n```")]}
     made = with_overview(page, [read_chapter("small", PAGE, EXERCISES)])
-    for lang, heading in (("en", "## Small numbers\n"), ("zh", "## 小小的数\n")):
-        assert heading in sources(made, lang)[-1]
+    for lang, heading, facts in (
+        ("en", "## Small numbers\n", "{doc}`1 exercise </exercises/small/small>`, 3 points"),
+        ("zh", "## 小小的数\n", "{doc}`1 道练习 </exercises/small/small>`，3 分"),
+    ):
+        assert heading in sources(made, lang)[-1] and facts in sources(made, lang)[-1]
 
 
 @pytest.mark.parametrize("edition", ["en", "zh", "zh-tw", "en-zh"])

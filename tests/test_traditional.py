@@ -35,6 +35,35 @@ def test_the_glossary_comes_before_the_phrases_of_opencc(convert):
     )
 
 
+def test_rows_are_列_columns_欄_and_a_line_of_code_stays_行(convert):
+    rows = "行向量、第 $i$ 行、各行之和、`x` 的行、十二行三列，行是查询，列是键"
+    assert convert(rows) == "列向量、第 $i$ 列、各列之和、`x` 的列、十二列三欄，列是查詢，欄是鍵"
+    assert convert("运行几行代码，第二行输出；行不通、行走者、序列、列出、各列一次") == (
+        "執行幾行程式碼，第二行輸出；行不通、行走者、序列、列出、各列一次"
+    )
+
+
+@pytest.mark.parametrize(
+    ("simplified", "traditional"),
+    [
+        ("窗口里的一个单元格返回兆字节数", "視窗裡的一個儲存格回傳 MB 數"),
+        ("库里的函数与非线性函数", "函式庫裡的函式與非線性函數"),
+        ("在计算机上记账的计算机制", "在電腦上記帳的計算機制"),
+        ("检验猜想；各次检验相互独立", "檢驗猜想；各次檢定相互獨立"),
+        ("终端里的代词与替代词元", "終端機裡的代名詞與替代詞元"),
+    ],
+)
+def test_words_are_those_of_taiwan_where_their_neighbours_say_so(convert, simplified, traditional):
+    assert convert(simplified) == traditional
+
+
+def test_an_entry_of_the_glossary_does_not_repeat_its_heading(convert):
+    text = "掩码\n  谁看谁（mask；遮罩）。\n\n激活值\n  一个数（activation；啟動值、激活值）。\n\n键\n  数（key；鍵）。"
+    cell = {"metadata": {"tags": ["lang-zh"]}, "source": text}
+    made = in_traditional({"cells": [cell]}, convert)["cells"][0]["source"]
+    assert re.findall(r"（.*?）", made) == ["（mask）", "（activation；激活值）", "（key）"]
+
+
 def test_a_reference_and_the_term_that_it_names_stay_alike(convert):
     assert convert("{term}`分数 <注意力分数>`，{term}`掩码`") == "{term}`分數 <注意力分數>`，{term}`遮罩`"
 

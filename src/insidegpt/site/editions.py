@@ -140,7 +140,8 @@ def _join_pair(first: dict, second: dict, titles: Titles) -> None:
     bodies = [source(cell)[head.end() if head else 0 :] for cell, head in zip((first, second), heads, strict=True)]
     head = ""
     if all(heads):
-        head = f"{heads[0]['label']}{heads[0]['marks']} {heads[0]['title']} {heads[1]['title']}\n\n"
+        title = f"{heads[0]['title']}\N{NO-BREAK SPACE}· {heads[1]['title']}"  # no line begins with the dot
+        head = f"{heads[0]['label']}{heads[0]['marks']} {title}\n\n"
     facts = [_FACTS.match(body) for body in bodies]
     if all(facts):  # under the common title, as the one line that it is
         head += f'<p class="page-facts">{" · ".join(found["facts"] for found in facts)}</p>\n\n'

@@ -117,9 +117,10 @@ def _section(chapter: Chapter) -> dict[str, str]:
     """The part of the overview that belongs to one chapter, by language."""
     name, number, points = chapter.name, len(chapter.exercises), f"{chapter.points:g}"
     page = f"/exercises/{name}/{name}"
+    exercises = f"{number} exercise{'s' * (number != 1)}"
     facts = {
-        "en": f"{{doc}}`The chapter </book/{name}>` · {{doc}}`the exercises <{page}>`: {number}, {points} points",
-        "zh": f"{{doc}}`本章正文 </book/{name}>` · {{doc}}`练习页 <{page}>`：{number} 道，{points} 分",
+        "en": f"{{doc}}`The chapter </book/{name}>` · {{doc}}`{exercises} <{page}>`, {points} points",
+        "zh": f"{{doc}}`本章正文 </book/{name}>` · {{doc}}`{number} 道练习 <{page}>`，{points} 分",
     }
     return {
         lang: f"(exercises-{name})=\n## {chapter.title[lang]}\n\n"
@@ -138,8 +139,10 @@ def _card(exercise: Exercise, lang: str) -> str:
         label, worth, colon = f"难度 {exercise.level}，最高 3", f"{points} 分", "："
     else:
         label, worth, colon = f"level {exercise.level} of 3", f"{points} point{'s' * (points != '1')}", ": "
+    title, phrase = exercise.title[lang], exercise.phrase[lang]
+    teaches = "" if phrase.casefold() == title.casefold() else colon + phrase
     return (
-        f"- {{ref}}`{exercise.title[lang]} <{exercise.label}>`\n\n"
-        f"  `{exercise.name}`{colon}{exercise.phrase[lang]}\n\n"
+        f"- {{ref}}`{title} <{exercise.label}>`\n\n"
+        f"  `{exercise.name}`{teaches}\n\n"
         f'  <span role="img" aria-label="{label}">{stars}</span> · {worth}\n'
     )

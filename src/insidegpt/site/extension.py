@@ -20,6 +20,7 @@ _HERE = Path(__file__).parent
 _SCRIPTS = sorted((_HERE / "static").rglob("*.js"))
 _FULL_WIDTH = "\u3000-\u303f\u3400-\u4dbf\u4e00-\u9fff\uff00-\uffef“”‘’…—"
 _OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]+")  # the words of a script: what is code there is not code in Markdown
+_SHORT_COMPOUND = re.compile(r"(?<![\w-])([A-Za-z]+-(?:\d[\d.]*|[A-Za-z])|[A-Za-z]-[A-Za-z]+)(?![\w-])", re.A)
 _BREAK_IN_CHINESE = re.compile(f"[{_FULL_WIDTH}]\n[{_FULL_WIDTH}]")
 
 
@@ -96,14 +97,41 @@ def _join_chinese_lines(app, doctree):
                 del parent[at]
 
 
-def _keep_punctuation_with_maths(app, doctree):
-    """Forbid a line break between a formula and the full-width mark after it, which would begin a line."""
+def _keep_short_compounds(app, doctree, docname=None):
+    """Forbid a line break after a hyphen that stands beside a digit or a single letter: GPT-2, top-p, n-gram.
+
+    Done when a page is read, for its titles in every table of contents, and again when its references have words.
+    """
+    verbatim = nodes.FixedTextElement | nodes.literal | nodes.math
+    for parent in list(doctree.findall(nodes.TextElement)):
+        if isinstance(parent, verbatim) or "unbroken" in parent["classes"]:
+            continue
+        for text in [child for child in parent if isinstance(child, nodes.Text)]:
+            pieces = _SHORT_COMPOUND.split(text)  # every second one is a compound
+            if len(pieces) > 1:
+                parts = [_unbroken(nodes.Text(p)) if n % 2 else nodes.Text(p) for n, p in enumerate(pieces) if p]
+                parent.replace(text, parts)
+
+
+def _keep_together_with_maths(app, doctree):
+    """Forbid a line break between a formula and a full-width mark after it or a word with a hyphen before it."""
     for formula in list(doctree.findall(nodes.math)):
         siblings, at = formula.parent, formula.parent.index(formula)
-        after = siblings[at + 1].astext() if at + 1 < len(siblings) else ""
-        if re.match(r"[，。；：、！？）”’」』]", after) and isinstance(siblings[at + 1], nodes.Text):
-            together = nodes.inline("", "", formula.deepcopy(), nodes.Text(after[0]), classes=["unbroken"])
-            siblings[at : at + 2] = [together, nodes.Text(after[1:])]
+        before = siblings[at - 1] if at else None
+        after = siblings[at + 1] if at + 1 < len(siblings) else None
+        word = re.search(r"\w+-$", before) if isinstance(before, nodes.Text) else None
+        mark = re.match(r"[，。；：、！？）”’」』]", after) if isinstance(after, nodes.Text) else None
+        if mark:
+            siblings[at + 1] = nodes.Text(after[1:])
+        if word:
+            siblings[at - 1] = nodes.Text(before[: word.start()])
+        if word or mark:
+            ends = [nodes.Text(found[0]) if found else nodes.Text("") for found in (word, mark)]
+            siblings[at] = _unbroken(ends[0], formula.deepcopy(), ends[1])
+
+
+def _unbroken(*parts):
+    return nodes.inline("", "", *parts, classes=["unbroken"])
 
 
 def _page_context(app, pagename, templatename, context, doctree):
@@ -111,10 +139,17 @@ def _page_context(app, pagename, templatename, context, doctree):
     context["language"] = here.lang
     up = "../" * (pagename.count("/") + 1)
     context["editions"] = (
-        [(e, f"{up}{e.name}/{pagename}.html", e is here) for e in EDITIONS.values()]
+        [(e, _label(app, e), f"{up}{e.name}/{pagename}.html", e is here) for e in EDITIONS.values()]
         if app.config.edition_switcher
         else []
     )
+
+
+def _label(app, edition):
+    """What the switcher calls an edition: that of two languages in the characters of the page."""
+    if _edition(app).traditional and len(edition.languages) > 1:
+        return _to_traditional(app)(edition.label)
+    return edition.label
 
 
 def _downloads_in_one_language(app, exception):
@@ -164,7 +199,9 @@ def setup(app):
     app.connect("source-read", _select_cells)
     app.connect("doctree-read", _explicit_label_first, priority=400)  # before the table of contents is collected
     app.connect("doctree-read", _join_chinese_lines)
-    app.connect("doctree-read", _keep_punctuation_with_maths)
+    app.connect("doctree-read", _keep_short_compounds)
+    app.connect("doctree-read", _keep_together_with_maths)
+    app.connect("doctree-resolved", _keep_short_compounds)
     app.connect("doctree-resolved", place_figures)
     app.connect("html-page-context", _page_context)
     app.connect("build-finished", _finish_pages)

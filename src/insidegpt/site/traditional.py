@@ -1,4 +1,4 @@
-"""The Chinese of the book in Traditional characters: OpenCC's conversion, the glossary's own forms before its phrases.
+"""The Chinese of the book in Traditional characters: OpenCC's, after the glossary's forms and Taiwan's words.
 
 An entry of the glossary ends in its English and, where it differs, its Traditional form: （causal mask；因果遮罩）.
 """
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from insidegpt.site.editions import language, source
+from insidegpt.site.taiwan import RULES, WORDS
 
 _ENTRY = re.compile(r"^(?P<term>\S.*)\n  .*（[^（）；]*(?:；(?P<forms>[^（）；]+))?）。$", re.M)
 _ROLE_OR_KEPT = re.compile(
@@ -53,8 +54,10 @@ def converter(glossary: Path) -> Callable[[str], str]:
 
     taiwan = OpenCC("s2twp")
     forms = glossary_forms(json.loads(glossary.read_text("utf8")))
-    own = {term: form for term, form in forms.items() if taiwan.convert(term) != form}
-    any_term = re.compile("|".join(re.escape(term) for term in sorted(own, key=len, reverse=True)))
+    own = WORDS | {term: form for term, form in forms.items() if taiwan.convert(term) != form}
+    longest_first = map(re.escape, sorted(own, key=len, reverse=True))
+    any_own = re.compile("|".join([*(f"({pattern})" for pattern in RULES), *longest_first]))
+    by_rule = list(RULES.values())
 
     def convert(text: str) -> str:
         kept = []
@@ -64,7 +67,7 @@ def converter(glossary: Path) -> Callable[[str], str]:
             return f"{_KEPT}{len(kept) - 1}{_KEPT}"
 
         text = _ROLE_OR_KEPT.sub(lambda found: found[0] if found["role"] else keep(found[0]), text)
-        text = any_term.sub(lambda found: keep(own[found[0]]), text)
+        text = any_own.sub(lambda m: keep(by_rule[m.lastindex - 1] if m.lastindex else own[m[0]]), text)
         text = taiwan.convert(text).translate(_QUOTATION_MARKS)
         for mistaken, right in _MISTAKEN:
             text = mistaken.sub(right, text)
@@ -78,7 +81,7 @@ def in_traditional(notebook: dict, convert: Callable[[str], str]) -> dict:
     notebook = copy.deepcopy(notebook)
     for cell in notebook["cells"]:
         if language(cell) == "zh":
-            cell["source"] = convert(source(cell))
+            cell["source"] = _ENTRY.sub(_other_forms, convert(source(cell)))
         shown = cell["metadata"].get("mystnb", {})
         for holder, name in ((shown.get("figure", {}), "caption"), (shown.get("image", {}), "alt")):
             if name in holder:
@@ -86,3 +89,12 @@ def in_traditional(notebook: dict, convert: Callable[[str], str]) -> dict:
         for example in cell["metadata"].get("live", {}).get("examples", []):
             example["zh"] = convert(example["zh"])  # its name; the text is what the model knows
     return notebook
+
+
+def _other_forms(entry: re.Match) -> str:
+    """An entry of the Traditional glossary without the form that is its heading already."""
+    if not entry["forms"]:
+        return entry[0]
+    others = "、".join(form for form in entry["forms"].split("、") if form != entry["term"])
+    start, end = (at - entry.start() for at in entry.span("forms"))
+    return entry[0][:start].removesuffix("；") + ("；" + others if others else "") + entry[0][end:]
