@@ -50,7 +50,9 @@ def test_the_facts_under_a_title_are_one_line_and_no_half_begins_with_them():
         for lang, (title, facts, text) in texts.items()
     ]
     first, second = (c["source"] for c in select(notebook(*pair), EDITIONS["en-zh"])["cells"])
-    assert first.startswith('# Cost 代价\n\n<p class="page-facts">3 minutes · 3 分钟</p>\n\n<div class="pair">')
+    assert first.startswith(
+        '# Cost\N{NO-BREAK SPACE}· 代价\n\n<p class="page-facts">3 minutes · 3 分钟</p>\n\n<div class="pair">'
+    )
     assert "It grows." in first and "随长度增长。" in second and "page-facts" not in second
 
 
