@@ -8,7 +8,7 @@ import pytest
 
 from insidegpt.grading import judge_process
 from insidegpt.grading.judge_process import JudgeProcess
-from insidegpt.grading.warm import PRELOAD
+from insidegpt.grading.preloaded import PRELOAD
 from insidegpt.outcome import REPORT
 from warm_kernels import wait_until
 

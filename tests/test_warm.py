@@ -14,8 +14,8 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from insidegpt.grading.preloaded import ENV_ALLOW, Zygote, modules_for
 from insidegpt.grading.sandbox import Confinement
-from insidegpt.grading.warm import ENV_ALLOW, Zygote, modules_for
 from warm_kernels import Ended, WarmKernel, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")

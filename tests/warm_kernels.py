@@ -8,7 +8,8 @@ from queue import Empty
 
 from jupyter_client import KernelManager
 
-from insidegpt.grading.warm import WarmProvisioner, Zygote
+from insidegpt.grading.preloaded import Zygote
+from insidegpt.grading.warm import WarmProvisioner
 
 PRELOAD = ["numpy"]
 """Enough to see that something is preloaded, and quick to import."""

@@ -121,7 +121,7 @@ def grade(
         console = Console()
         with console.status("starting · 启动中"):
             if not dask:
-                from insidegpt.grading.warm import Zygote, modules_for
+                from insidegpt.grading.preloaded import Zygote, modules_for
 
                 Zygote.of(modules_for(root, chapter))  # imports what kernels need in the meantime
             from insidegpt.grading.batch import grade_class

@@ -28,9 +28,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from insidegpt.errors import UserError
 from insidegpt.grading.grades import print_table, rows, write_csv, write_for
 from insidegpt.grading.intake import Course, Submission, submissions
+from insidegpt.grading.preloaded import modules_for
 from insidegpt.grading.processes import Processes
 from insidegpt.grading.record import STAGED, GradebookLost, Recorder
-from insidegpt.grading.warm import modules_for
 from insidegpt.grading.work import OWN, Outcome, Work, pack
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _grade_all(
                     not_graded[submission] = reason
                     _tell(console, course, submission, reason)
                 progress.advance(task)
-            for future in _next(running, 0 if ran else 0.25):
+            for future in _next(running, 0.25 if (waiting or running) and not ran else 0):
                 submission, begun = running.pop(future)
                 outcome = _outcome(executor, future, time.monotonic() - begun)
                 if outcome.unfit:

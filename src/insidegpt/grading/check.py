@@ -9,9 +9,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from traitlets.config import PyFileConfigLoader
 
 from insidegpt.errors import UserError
+from insidegpt.grading.preloaded import Zygote, modules_for
 from insidegpt.grading.report import Report, collect
 from insidegpt.grading.submission import assemble, find_chapter, read_notebook, trusted_cells
-from insidegpt.grading.warm import Zygote, modules_for
 from insidegpt.repository import MARK
 
 

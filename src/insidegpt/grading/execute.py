@@ -23,9 +23,9 @@ from traitlets import Bool, Callable, Dict, Enum, Integer, List, Unicode
 
 from insidegpt.grading.judge_process import JudgeProcess
 from insidegpt.grading.kernel import Kernel, error, stopped
+from insidegpt.grading.preloaded import PRELOAD
 from insidegpt.grading.sandbox import Confinement, Level, Limits
 from insidegpt.grading.submission import is_graded, is_locked, is_solution
-from insidegpt.grading.warm import PRELOAD
 from insidegpt.outcome import NOT_WRITTEN, NOTE, Text
 
 ANSWER, ABOVE = ("the answer cell", "答题单元格"), ("a cell above the test", "测试之前的一个单元格")

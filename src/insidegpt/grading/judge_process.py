@@ -17,7 +17,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from insidegpt.grading.kernel import PRINTED, error
-from insidegpt.grading.warm import Zygote
+from insidegpt.grading.preloaded import Zygote
 from insidegpt.grading.zygote import LINK
 
 GRACE = 1.0

@@ -22,7 +22,7 @@ import psutil
 from nbformat.v4 import new_notebook
 
 from insidegpt.errors import UserError
-from insidegpt.grading.warm import Zygote
+from insidegpt.grading.preloaded import Zygote
 from insidegpt.grading.work import Outcome, Work, execute
 
 

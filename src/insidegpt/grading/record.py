@@ -70,6 +70,7 @@ class Recorder:
         event.listen(Engine, "handle_error", self._on_error)
         self._open, self._opened = Gradebook.__init__, {}
         Gradebook.__init__ = functools.partialmethod(_open_once, self._open, self._opened)
+        self._course.gradebook().close()  # now, while nothing waits for it
         return self
 
     def __exit__(self, *error) -> None:
