@@ -32,6 +32,7 @@ bench: .venv/ready
 	$(BIN)/python benchmarks/perplexity.py
 	$(BIN)/python benchmarks/divergence.py
 	$(BIN)/python benchmarks/grading.py
+	$(BIN)/python benchmarks/grading.py --chapter masking
 
 exercises: .venv/ready
 	$(BIN)/python -m insidegpt.grading.release

@@ -3,10 +3,11 @@
     .venv/bin/python benchmarks/grading.py [--chapter attention] [--submissions 20] [--many 200]
 
 The submissions hold reference solutions, other right answers, wrong answers and blanks in a random mixture with a fixed
-seed. Stock nbgrader has its own preprocessors and kernels; it can import the hidden tests, and nothing is sealed.
-Private memory is what a kernel shares with no other process (USS), at its largest: the median over the kernels. It is
-taken in a run of its own, because looking takes time. With --many, `insidegpt grade` also grades that many, to show
-that the time grows with their number and no faster.
+seed. The chapter `attention` needs torch alone; `masking` transformers too, as six of the nine do. Stock nbgrader has
+its own preprocessors and kernels; it can import the hidden tests, and nothing is sealed. Private memory is what a
+kernel shares with no other process (USS), at its largest: the median over the kernels. It is taken in a run of its own,
+because looking takes time. With --many, `insidegpt grade` also grades that many, to show that the time grows with their
+number and no faster.
 """
 
 import ast
