@@ -104,6 +104,18 @@ def use(figure):
         button.click()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_button_that_leads_back_to_the_top(page, url, axe, scheme):
+    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    page.set_viewport_size({"width": 390, "height": 900})  # a wide window has none
+    page.goto(f"{url}/en/book/gpt2.html")
+    for down in (3000, -200):  # it shows itself to who turns back
+        page.mouse.wheel(0, down)
+        page.wait_for_timeout(300)
+    page.locator("#pst-back-to-top").wait_for()
+    assert axe(page, include=["#pst-back-to-top"]) == []
+
+
 @pytest.mark.parametrize(
     ("scheme", "width", "edition", "figure"),
     # every mode sees every live figure and every edition
