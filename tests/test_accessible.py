@@ -136,6 +136,20 @@ def test_axe_finds_nothing_in_a_chapter_in_use(page, url, axe, scheme, width, ed
     assert axe(page, include=["#pst-search-dialog"]) == []
 
 
+def test_a_formula_that_outgrows_its_column_when_its_font_arrives_is_reached_by_key(page, url):
+    formula = page.locator("#equation-eq-dot-product > .katex-display")
+    late = []
+    page.route("**/KaTeX_*.woff2", lambda font: late.append(font))
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(f"{url}/en/book/similarity.html", wait_until="domcontentloaded")
+    page.wait_for_function("document.fonts.status === 'loading'")
+    assert formula.evaluate("(e) => [e.scrollWidth > e.clientWidth, e.tabIndex]") == [False, -1]
+    for font in late:
+        font.continue_()
+    page.locator("#equation-eq-dot-product > .katex-display[tabindex='0']").wait_for()
+    assert formula.evaluate("(e) => e.scrollWidth > e.clientWidth")
+
+
 @pytest.mark.parametrize("edition", EDITIONS)
 def test_every_passage_says_its_language(site, edition):
     english = re.compile(rf"(?:[A-Za-z][\w’'-]*[ \n,;:]+){{{LEAST_WORDS - 1}}}[A-Za-z]")

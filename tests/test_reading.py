@@ -197,8 +197,7 @@ NOISE = re.compile(r"\\[a-zA-Z]+|\$|```|\{(?:ref|term|cite)|(?:^|\s)(?:import|de
 
 
 def excerpts(page):
-    page.locator("#search-results .context").last.wait_for()
-    page.wait_for_function("document.querySelectorAll('#search-results .context').length > 3")
+    page.locator("#search-results li:last-child .context").wait_for()  # they are read one after the other
     return page.locator("#search-results .context").all_inner_texts()
 
 

@@ -28,11 +28,11 @@ document.addEventListener("keydown", (event) => {
   if (link) location.assign(link.href);
 });
 
-// A formula that scrolls is reached by key, as the theme sees to it for code.
+// A formula that scrolls is reached by key, as the theme sees to it for code. Its parts grow when their fonts arrive; it does not.
 const formulas = new ResizeObserver((changed) => {
-  for (const { target } of changed) {
-    if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
-    else target.removeAttribute("tabindex");
+  for (const formula of new Set(changed.map(({ target }) => target.closest(".katex-display")))) {
+    if (formula.scrollWidth > formula.clientWidth) formula.tabIndex = 0;
+    else formula.removeAttribute("tabindex");
   }
 });
-for (const formula of document.querySelectorAll(".katex-display")) formulas.observe(formula);
+for (const part of document.querySelectorAll(".katex-display, .katex-display .katex-base")) formulas.observe(part);
