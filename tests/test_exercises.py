@@ -56,3 +56,10 @@ def test_the_chapter_lists_its_exercises_with_the_points_that_they_give(chapter,
         name = grade_id(cell).removeprefix("test-")
         rows = re.findall(rf"^\| `{name}`.*\| ★+ \| (\d+) \|$", text, re.M)
         assert rows == [f"{cell.metadata.nbgrader['points']:g}"] * 2, f"{name}: a row in each language"
+
+
+def test_no_line_of_code_is_wider_than_the_page(chapter):
+    """88 columns, as in the book's chapters."""
+    released = nbformat.read(ROOT / "exercises" / chapter / f"{chapter}.ipynb", as_version=4)
+    lines = [line for cell in released.cells if cell.cell_type == "code" for line in cell.source.splitlines()]
+    assert [line for line in lines if len(line) > 88] == []
