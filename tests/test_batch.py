@@ -19,12 +19,14 @@ import psutil
 import pytest
 from nbgrader.api import Gradebook
 from nbgrader.apps import NbGraderAPI
+from sqlalchemy import Engine, event
 from traitlets.config import PyFileConfigLoader
 from typer.testing import CliRunner
 
 from insidegpt.cli import app
 from insidegpt.grading.feedback import without_folders
-from insidegpt.grading.intake import LARGEST_NOTEBOOK
+from insidegpt.grading.grades import rows
+from insidegpt.grading.intake import LARGEST_NOTEBOOK, Course
 from insidegpt.grading.processes import _turn
 from small_course import EXERCISES, KIT, cell, make_course
 
@@ -390,6 +392,23 @@ def test_what_is_missing_is_said_in_one_sentence(small, tmp_path, monkeypatch):
     assert "There is no gradebook" in refused(small, monkeypatch)
     (tmp_path / "bare").mkdir()
     assert "not inside the book's repository" in refused(tmp_path / "bare", monkeypatch)
+
+
+def test_the_gradebook_is_asked_as_often_for_a_class_as_for_one_student(small):
+    course, asked, counts = Course.at(small), [], []
+    listener = Engine, "before_cursor_execute", lambda *what: asked.append(what[2])
+    for student in ("ada", "bo", "cy"):
+        with course.gradebook() as gradebook:
+            gradebook.add_student(student)
+            gradebook.add_submission("small", student)
+        asked.clear()
+        event.listen(*listener)
+        table = rows(course, {})
+        event.remove(*listener)
+        counts.append(len(asked))
+    assert [row.student for row in table] == ["ada", "bo", "cy"]
+    assert all(set(row.exercises) == set(EXERCISES) for row in table)
+    assert len(set(counts)) == 1 and counts[0] > 0
 
 
 def test_every_exercise_has_its_column(school):

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nbgrader.api import Assignment, Gradebook, SubmittedAssignment, SubmittedNotebook
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.orm import Query, selectinload, undefer
 
 from insidegpt.grading.intake import Course, Submission
 
@@ -41,7 +43,7 @@ def rows(course: Course, not_graded: Mapping[Submission, str]) -> list[Row]:
     graded = {}
     with course.gradebook() as gradebook:
         for chapter in course.chapters:
-            for submission in gradebook.assignment_submissions(chapter):
+            for submission in _submissions(gradebook, chapter):
                 penalty = submission.late_submission_penalty or 0.0
                 graded[submission.student_id, chapter] = Row(
                     submission.student_id,
@@ -58,6 +60,14 @@ def rows(course: Course, not_graded: Mapping[Submission, str]) -> list[Row]:
                 )
     graded |= {(s.student, s.chapter): Row(s.student, s.chapter, reason) for s, reason in not_graded.items()}
     return [graded[key] for key in sorted(graded, key=lambda key: (key[1], key[0]))]
+
+
+def _submissions(gradebook: Gradebook, chapter: str) -> Query:
+    """The graded submissions of a chapter with all that a row says, in a query for each table, not for each student."""
+    of = SubmittedAssignment
+    found = gradebook.db.query(of).join(of.assignment).filter(Assignment.name == chapter)
+    sums = undefer(of.score), undefer(of.max_score), undefer(of.late_submission_penalty)
+    return found.options(*sums, selectinload(of.notebooks).selectinload(SubmittedNotebook.grades))
 
 
 def write_csv(grades: list[Row], path: Path) -> None:
