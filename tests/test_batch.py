@@ -394,6 +394,7 @@ def test_what_is_missing_is_said_in_one_sentence(small, tmp_path, monkeypatch):
     assert "not inside the book's repository" in refused(tmp_path / "bare", monkeypatch)
 
 
+@pytest.mark.filterwarnings("ignore:Object of type:sqlalchemy.exc.SAWarning")  # nbgrader's add_submission
 def test_the_gradebook_is_asked_as_often_for_a_class_as_for_one_student(small):
     course, asked, counts = Course.at(small), [], []
     listener = Engine, "before_cursor_execute", lambda *what: asked.append(what[2])

@@ -360,7 +360,7 @@ def test_nothing_is_cut_off_on_paper(page, url, edition):
         page.goto(f"{url}/{edition}/{name}.html")
         assert page.evaluate(CUT_OFF, "pre, table, .katex-display, .highlight") == [], name
         assert page.evaluate(CLIPPED) == [], name
-        page.set_viewport_size({"width": 420, "height": 1000})  # A5, narrower than most lines of code: they wrap
+        page.set_viewport_size({"width": 484, "height": 1000})  # A5, narrower than most lines of code: they wrap
         assert page.evaluate(CUT_OFF, "pre") == [], name
         page.set_viewport_size({"width": 718, "height": 1000})
 
