@@ -132,6 +132,7 @@ def test_no_page_asks_another_host_for_anything(page, url, site, edition):
         page.on("request", lambda request, asked=asked: asked.append(request.url))
         failed = []
         page.on("requestfailed", lambda request, failed=failed: failed.append((request.url, request.failure)))
+        page.on("response", lambda got, failed=failed: got.status < 400 or failed.append((got.url, got.status)))
         for name in PAGES:
             page.goto(f"{base}/{edition}/{name}.html")
             page.wait_for_load_state("networkidle")
